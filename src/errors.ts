@@ -1,0 +1,55 @@
+/** The one error class. Match on `code`; `kind` says what can be done about it. */
+
+/**
+ * transient: the same call may succeed later. fenced: another instance has taken over. corrupt: local state is damaged
+ * or foreign. fatal: needs a person. user: the application's own code, options or data.
+ */
+export type ErrorKind = 'transient' | 'fenced' | 'corrupt' | 'fatal' | 'user'
+
+const KINDS = {
+  // disk and store
+  DISK_LOCKED: 'fatal',
+  DISK_FAILED: 'fatal',
+  STORE_CORRUPT: 'corrupt',
+  STORE_CLOSED: 'user',
+  // serdes and registry
+  DECODE_FAILED: 'user',
+  ENCODE_FAILED: 'user',
+  SCHEMA_REJECTED: 'user',
+  SCHEMA_UNKNOWN: 'user',
+  SCHEMA_INVALID: 'user',
+  REGISTRY_UNAVAILABLE: 'transient',
+  // record batches
+  BATCH_CORRUPT: 'corrupt',
+  BATCH_UNSUPPORTED: 'fatal',
+} as const satisfies Record<string, ErrorKind>
+
+export type ErrorCode = keyof typeof KINDS
+
+/** Every code with its kind, for documentation and tests. */
+export const ERROR_KINDS: Readonly<Record<ErrorCode, ErrorKind>> = KINDS
+
+export interface ErrorDetails {
+  readonly cause?: unknown
+  readonly [name: string]: unknown
+}
+
+/** Says what happened, where, and what to do. `details` holds what the message names, for programs. */
+export class DruseError extends Error {
+  override readonly name = 'DruseError'
+  readonly code: ErrorCode
+  readonly kind: ErrorKind
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    const { cause, ...rest } = details
+    super(`${message} [${code}]`, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.kind = KINDS[code]
+    this.details = rest
+  }
+
+  static is(error: unknown, code: ErrorCode): error is DruseError {
+    return error instanceof DruseError && error.code === code
+  }
+}

@@ -1,0 +1,44 @@
+/** The machine's own clock, chance and log. */
+import { randomBytes } from 'node:crypto'
+import type { Clock, Logger, Random } from './ports.ts'
+
+export const systemClock: Clock = {
+  monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  wake(delayMs, callback) {
+    if (delayMs <= 0) {
+      const immediate = setImmediate(callback)
+      return () => clearImmediate(immediate)
+    }
+    const timer = setTimeout(callback, Math.ceil(delayMs))
+    return () => clearTimeout(timer)
+  },
+}
+
+export const systemRandom: Random = {
+  next: () => Math.random(),
+  bytes: (count) => randomBytes(count),
+}
+
+/** Prints from the given level up as one line of text each, to standard error. */
+export function consoleLogger(level: keyof Logger = 'info'): Logger {
+  const levels = ['debug', 'info', 'warn', 'error'] as const
+  const from = levels.indexOf(level)
+  const at =
+    (name: (typeof levels)[number]) =>
+    (details: object, message: string): void => {
+      if (levels.indexOf(name) < from) return
+      const rest = Object.entries(details)
+        .map(([key, value]) => ` ${key}=${typeof value === 'string' ? value : render(value)}`)
+        .join('')
+      process.stderr.write(`${new Date().toISOString()} ${name} ${message}${rest}\n`)
+    }
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+}
+
+function render(value: unknown): string {
+  if (value instanceof Error) return value.message
+  return JSON.stringify(value, (_, inner) => (typeof inner === 'bigint' ? String(inner) : inner))
+}
+
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} }
