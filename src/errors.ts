@@ -19,6 +19,12 @@ const KINDS = {
   SCHEMA_UNKNOWN: 'user',
   SCHEMA_INVALID: 'user',
   REGISTRY_UNAVAILABLE: 'transient',
+  // topology and operators
+  TOPOLOGY_INVALID: 'user',
+  OPERATOR_FAILED: 'user',
+  CONTEXT_CLOSED: 'user',
+  REGION_VALUE: 'user',
+  RECORD_TOO_LARGE: 'user',
   // record batches
   BATCH_CORRUPT: 'corrupt',
   BATCH_UNSUPPORTED: 'fatal',

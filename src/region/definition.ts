@@ -1,0 +1,72 @@
+/** Regions as the topology sees them: what they are called and hold, and what an operator may do with them. */
+import type { Serde } from '../ports.ts'
+
+/** A partitioned region: part p belongs to task p and is logged in its changelog topic. */
+export interface Region<Name extends string = string, K = unknown, V = unknown> {
+  readonly kind: 'partitioned'
+  readonly name: Name
+  readonly key: Serde<K>
+  readonly value: Serde<V>
+  readonly store: 'persistent' | 'memory'
+}
+
+/** A replicated region: a full copy of a topic in every process, read-only to operators. */
+export interface GlobalRegion<Name extends string = string, K = unknown, V = unknown> {
+  readonly kind: 'global'
+  readonly name: Name
+  readonly topic: string
+  readonly key: Serde<K>
+  readonly value: Serde<V>
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: stands for every region in constraints; K and V are invariant
+export type AnyRegion = Region<string, any, any> | GlobalRegion<string, any, any>
+
+/** Bounds on keys, in key order. At most one of `gt`, `gte` and one of `lt`, `lte`. */
+export interface KeyRange<K> {
+  readonly gt?: K
+  readonly gte?: K
+  readonly lt?: K
+  readonly lte?: K
+  /** From the last key to the first. Default false. */
+  readonly reverse?: boolean
+  /** At most this many entries. Default: all. */
+  readonly limit?: number
+}
+
+export interface ReadableRegion<K, V> {
+  get(key: K): V | undefined
+  has(key: K): boolean
+  /** Entries in key order: by number for numbers, by UTF-8 bytes for strings. Sees what was there at the call. */
+  range(bounds?: KeyRange<K>): AsyncIterable<readonly [key: K, value: V]>
+  /** Entries whose key, as bytes, begins with the bytes of `prefix`. For string and bytes keys. */
+  prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]>
+}
+
+/** A partitioned region in an operator's hands. Writes are visible to the operators of this task at once, to all others after the commit. */
+export interface WritableRegion<K, V> extends ReadableRegion<K, V> {
+  /** Errors: RECORD_TOO_LARGE when the changelog topic would not take the entry. */
+  put(key: K, value: V): void
+  /** Puts unless there is a value; returns the value found, undefined when it has put. */
+  putIfAbsent(key: K, value: V): V | undefined
+  putAll(entries: Iterable<readonly [key: K, value: V]>): void
+  delete(key: K): void
+}
+
+/** What operators of the library use beyond the public handle: entries carry the time of the record that wrote them. */
+export interface TimedRegion<K, V> extends WritableRegion<K, V> {
+  entry(key: K): { readonly value: V; readonly timestamp: number } | undefined
+  putAt(key: K, value: V, timestamp: number): void
+}
+
+export type RegionHandle<R> =
+  R extends Region<string, infer K, infer V>
+    ? WritableRegion<K, V>
+    : R extends GlobalRegion<string, infer K, infer V>
+      ? ReadableRegion<K, V>
+      : never
+
+/** Handles by region name, as an operator's context has them. */
+export type RegionHandles<Regions extends readonly AnyRegion[]> = {
+  readonly [R in Regions[number] as R['name']]: RegionHandle<R>
+}

@@ -1,0 +1,56 @@
+/**
+ * How entries lie in a store.
+ *
+ *   key    0x01, length of the region's name, name, the entry's key in its ordered form
+ *   value  format (1), timestamp (6 bytes, signed, milliseconds), the entry's value as in the changelog
+ *   0x00   one entry: what the store as a whole is at (its meta)
+ */
+import { DruseError } from '../errors.ts'
+
+export const META_KEY: Uint8Array = Uint8Array.of(0)
+
+const ENTRIES = 1
+const FORMAT = 1
+const HEAD_BYTES = 7
+
+/** What every store key of a region begins with. */
+export function regionPrefix(name: string): Buffer {
+  const bytes = Buffer.from(name, 'utf8')
+  return Buffer.concat([Buffer.of(ENTRIES, bytes.length), bytes])
+}
+
+export function storeKey(prefix: Uint8Array, key: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(prefix.length + key.length)
+  bytes.set(prefix, 0)
+  bytes.set(key, prefix.length)
+  return bytes
+}
+
+/** The first key after all that begin with these bytes; undefined when there is none. */
+export function afterPrefix(prefix: Uint8Array): Buffer | undefined {
+  for (let end = prefix.length; end > 0; end--) {
+    const last = prefix[end - 1] as number
+    if (last < 0xff) {
+      const bytes = Buffer.from(prefix.subarray(0, end))
+      bytes[end - 1] = last + 1
+      return bytes
+    }
+  }
+  return undefined
+}
+
+export function storeValue(timestamp: number, value: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(HEAD_BYTES + value.length)
+  bytes[0] = FORMAT
+  bytes.writeIntBE(timestamp, 1, 6)
+  bytes.set(value, HEAD_BYTES)
+  return bytes
+}
+
+export function readStoreValue(bytes: Uint8Array): { readonly timestamp: number; readonly value: Buffer } {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (buffer[0] !== FORMAT || buffer.length < HEAD_BYTES) {
+    throw new DruseError('STORE_CORRUPT', `An entry has format ${buffer[0]}, known is ${FORMAT}`)
+  }
+  return { timestamp: buffer.readIntBE(1, 6), value: buffer.subarray(HEAD_BYTES) }
+}

@@ -1,0 +1,51 @@
+/** A replicated region: operators and queries read what this process has loaded. */
+import type { Store } from '../ports.ts'
+import type { KeyRange, ReadableRegion } from './definition.ts'
+import { readStoreValue } from './layout.ts'
+import { type ByteRange, readRange } from './range.ts'
+import type { TypedEntries } from './typed.ts'
+
+export class RegionReplica<K = unknown, V = unknown> implements ReadableRegion<K, V> {
+  readonly name: string
+  readonly #entries: TypedEntries<K, V>
+  readonly #store: Store
+
+  constructor(entries: TypedEntries<K, V>, store: Store) {
+    this.name = entries.name
+    this.#entries = entries
+    this.#store = store
+  }
+
+  get(key: K): V | undefined {
+    const stored = this.#stored(key)
+    return stored === undefined ? undefined : this.#entries.value.decode(readStoreValue(stored).value)
+  }
+
+  has(key: K): boolean {
+    return this.#stored(key) !== undefined
+  }
+
+  range(bounds: KeyRange<K> = {}): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#read(this.#entries.byteRange(bounds))
+  }
+
+  prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#read(this.#entries.prefixRange(prefix))
+  }
+
+  #stored(key: K): Uint8Array | undefined {
+    return this.#store.getSync(this.#entries.storeKey(this.#entries.toOrdered(this.#entries.encodeKey(key))))
+  }
+
+  #read(range: ByteRange): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#decode(readRange(this.#store, this.#entries.prefix, this.#entries.end, [], range))
+  }
+
+  async *#decode(
+    entries: AsyncIterable<{ storeKey: Uint8Array; value: Uint8Array }>,
+  ): AsyncGenerator<readonly [K, V]> {
+    for await (const { storeKey, value } of entries) {
+      yield [this.#entries.decodeStoreKey(storeKey), this.#entries.value.decode(value)]
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/** Between typed keys and values and their bytes, for one region. */
+import type { Codec, Serde } from '../ports.ts'
+import type { KeyRange } from './definition.ts'
+import { afterPrefix, regionPrefix, storeKey } from './layout.ts'
+import type { ByteRange } from './range.ts'
+
+const identity = (bytes: Uint8Array): Uint8Array => bytes
+
+export class TypedEntries<K, V> {
+  readonly name: string
+  readonly prefix: Uint8Array
+  /** The first store key after the region's. */
+  readonly end: Uint8Array
+  readonly value: Codec<V>
+  readonly #key: Codec<K>
+  readonly toOrdered: (bytes: Uint8Array) => Uint8Array
+  readonly #fromOrdered: (bytes: Uint8Array) => Uint8Array
+
+  constructor(name: string, serde: Serde<K>, key: Codec<K>, value: Codec<V>) {
+    this.name = name
+    this.prefix = regionPrefix(name)
+    this.end = afterPrefix(this.prefix) as Uint8Array
+    this.value = value
+    this.#key = key
+    this.toOrdered = serde.ordered?.toOrdered ?? identity
+    this.#fromOrdered = serde.ordered?.fromOrdered ?? identity
+  }
+
+  /** As in topics. */
+  encodeKey(key: K): Uint8Array {
+    return this.#key.encode(key)
+  }
+
+  storeKey(ordered: Uint8Array): Uint8Array {
+    return storeKey(this.prefix, ordered)
+  }
+
+  decodeStoreKey(bytes: Uint8Array): K {
+    return this.#key.decode(this.#fromOrdered(bytes.subarray(this.prefix.length)))
+  }
+
+  byteRange({ gt, gte, lt, lte, reverse = false, limit = Number.POSITIVE_INFINITY }: KeyRange<K>): ByteRange {
+    const from = gte ?? gt
+    const to = lte ?? lt
+    return {
+      from: from === undefined ? undefined : this.toOrdered(this.encodeKey(from)),
+      fromInclusive: gte !== undefined,
+      to: to === undefined ? undefined : this.toOrdered(this.encodeKey(to)),
+      toInclusive: lte !== undefined,
+      reverse,
+      limit,
+    }
+  }
+
+  prefixRange(prefix: K): ByteRange {
+    const from = this.toOrdered(this.encodeKey(prefix))
+    return {
+      from,
+      fromInclusive: true,
+      to: afterPrefix(from),
+      toInclusive: false,
+      reverse: false,
+      limit: Number.POSITIVE_INFINITY,
+    }
+  }
+}

@@ -1,0 +1,33 @@
+/** From nodes to one closure per input topic. */
+import type { GraphNode, NodeHost, NodeId, RepartitionNode, SinkNode, SourceNode, Step } from './graph.ts'
+import { fanOut } from './steps.ts'
+import { inputTopics, type SubTopology } from './subtopologies.ts'
+
+export interface TaskHost extends NodeHost {
+  /** Takes a record for a topic into the task's effects. */
+  output(node: SinkNode | RepartitionNode): Step
+}
+
+export interface CompiledSource {
+  readonly source: SourceNode | RepartitionNode
+  readonly step: Step
+}
+
+/** The compiled chain of each topic that the sub-topology reads. */
+export function compile(sub: SubTopology, host: TaskHost): Map<string, CompiledSource> {
+  const steps = new Map<NodeId, Step>()
+  const childrenOf = (parent: GraphNode): Step[] =>
+    sub.nodes.filter((node) => node.parents.includes(parent.id)).map((node) => steps.get(node.id) as Step)
+  // Children have higher ids than their parents.
+  for (const node of sub.nodes.toReversed()) {
+    if (node.kind === 'operator') steps.set(node.id, node.bind(host, childrenOf(node)))
+    else if (node.kind !== 'source') steps.set(node.id, host.output(node))
+  }
+  const compiled = new Map<string, CompiledSource>()
+  for (const source of sub.sources) {
+    const entry = { source, step: fanOut(childrenOf(source)) }
+    for (const topic of source.kind === 'source' ? source.topics : [source.topic]) compiled.set(topic, entry)
+  }
+  if (compiled.size !== inputTopics(sub).length) throw new Error('a topic was compiled twice')
+  return compiled
+}

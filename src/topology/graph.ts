@@ -1,0 +1,70 @@
+/** The topology as data: nodes and edges, without behaviour but the users' own functions. */
+import type { Serde } from '../ports.ts'
+import type { GlobalRegion, Region, TimedRegion } from '../region/definition.ts'
+import type { ErrorPolicy, OffsetReset } from '../types.ts'
+import type { StreamRecord } from './record.ts'
+
+export type NodeId = number
+
+/** One link of the compiled chain. A promise is returned only when there is something to wait for. */
+export type Step = (record: StreamRecord) => void | Promise<void>
+
+/** What a node's behaviour may touch, given when a task compiles its chain. */
+export interface NodeHost {
+  region(name: string): TimedRegion<unknown, unknown>
+}
+
+interface Common {
+  readonly id: NodeId
+  readonly name: string
+  readonly parents: readonly NodeId[]
+}
+
+export interface SourceNode extends Common {
+  readonly kind: 'source'
+  readonly topics: readonly string[]
+  readonly key: Serde<unknown>
+  readonly value: Serde<unknown>
+  readonly timestamp: ((value: unknown, key: unknown, record: StreamRecord) => number) | undefined
+  readonly reset: OffsetReset
+  readonly onUndecodable: ErrorPolicy
+  readonly onFailure: ErrorPolicy
+}
+
+/** Any operator between source and sink; `regions` says which state it uses. */
+export interface OperatorNode extends Common {
+  readonly kind: 'operator'
+  /** What describe calls it: map, filter, process, count, ... */
+  readonly operator: string
+  readonly regions: readonly string[]
+  /** The steps of its children are given in the order of the edges. */
+  readonly bind: (host: NodeHost, children: readonly Step[]) => Step
+}
+
+export interface SinkNode extends Common {
+  readonly kind: 'sink'
+  readonly topic: string
+  readonly key: Serde<unknown>
+  readonly value: Serde<unknown>
+}
+
+/** Writes to an internal topic and reads it again, in another sub-topology. */
+export interface RepartitionNode extends Common {
+  readonly kind: 'repartition'
+  readonly topic: string
+  readonly partitions: number | undefined
+  readonly key: Serde<unknown>
+  readonly value: Serde<unknown>
+  readonly onUndecodable: ErrorPolicy
+  readonly onFailure: ErrorPolicy
+}
+
+export type GraphNode = SourceNode | OperatorNode | SinkNode | RepartitionNode
+
+export interface Graph {
+  readonly application: string
+  /** By id; parents come before their children. */
+  readonly nodes: readonly GraphNode[]
+  readonly regions: ReadonlyMap<string, Region>
+  readonly globals: ReadonlyMap<string, GlobalRegion>
+}

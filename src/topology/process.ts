@@ -1,0 +1,84 @@
+/** The processor operator: any number of regions, any number of records forwarded, synchronous or not. */
+import { DruseError } from '../errors.ts'
+import type { AnyRegion, RegionHandles } from '../region/definition.ts'
+import type { Header } from '../types.ts'
+import type { NodeHost, Step } from './graph.ts'
+import type { StreamRecord } from './record.ts'
+import { fanOut, operatorFailed } from './steps.ts'
+
+export interface ForwardOptions {
+  /** Default: that of the record being processed. */
+  readonly timestamp?: number
+  /** Default: those of the record being processed. */
+  readonly headers?: readonly Header[]
+}
+
+/** What a processor has beside its regions. */
+export interface Forwarding<K, V> {
+  /** Sends a record to the operators behind. Only while the processor's call, or the promise it returned, is running. */
+  forward(key: K, value: V, options?: ForwardOptions): void
+}
+
+export type ProcessContext<Regions extends readonly AnyRegion[], K, V> = RegionHandles<Regions> &
+  Forwarding<K, V>
+
+/** A promise is waited for before the next record of the same task; other tasks go on meanwhile. */
+export type Processor<K, V, Regions extends readonly AnyRegion[], KO, VO> = (
+  record: StreamRecord<K, V>,
+  context: ProcessContext<Regions, KO, VO>,
+) => void | Promise<void>
+
+type AnyProcessor = (record: StreamRecord, context: object) => void | Promise<void>
+
+export function bindProcessor(
+  name: string,
+  regions: readonly AnyRegion[],
+  processor: AnyProcessor,
+): (host: NodeHost, children: readonly Step[]) => Step {
+  return (host, children) => {
+    const next = fanOut(children)
+    let current: StreamRecord | undefined
+    let pending: Promise<void> | undefined
+    const forward = (key: unknown, value: unknown, options?: ForwardOptions): void => {
+      if (current === undefined) {
+        throw new DruseError(
+          'CONTEXT_CLOSED',
+          `forward() of operator '${name}' was called after its record was through; return the promise of what you wait for`,
+        )
+      }
+      const out = current.with(key, value, options?.timestamp, options?.headers)
+      if (pending === undefined) pending = next(out) ?? undefined
+      else pending = pending.then(() => next(out))
+    }
+    const context: Record<string, unknown> = { forward }
+    for (const region of regions) context[region.name] = host.region(region.name)
+
+    return (record) => {
+      current = record
+      pending = undefined
+      let running: void | Promise<void>
+      try {
+        running = processor(record, context)
+      } catch (error) {
+        current = undefined
+        throw operatorFailed(name, record, error)
+      }
+      if (running === undefined && pending === undefined) {
+        current = undefined
+        return
+      }
+      return finish(record, running)
+    }
+
+    async function finish(record: StreamRecord, running: void | Promise<void>): Promise<void> {
+      try {
+        await running
+        await pending
+      } catch (error) {
+        throw operatorFailed(name, record, error)
+      } finally {
+        current = undefined
+      }
+    }
+  }
+}

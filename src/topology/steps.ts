@@ -1,0 +1,65 @@
+/** How nodes become closures. Users' functions run guarded: an error tells which operator, on which record. */
+import { DruseError } from '../errors.ts'
+import type { Step } from './graph.ts'
+import type { StreamRecord } from './record.ts'
+
+const drop: Step = () => {}
+
+/** All children, in order; the next one starts when the one before is through. */
+export function fanOut(children: readonly Step[]): Step {
+  const [first, second] = children
+  if (first === undefined) return drop
+  if (second === undefined) return first
+  return (record) => {
+    for (let i = 0; i < children.length; i++) {
+      const pending = (children[i] as Step)(record)
+      if (pending !== undefined) return continueAfter(pending, children, i + 1, record)
+    }
+  }
+}
+
+async function continueAfter(
+  pending: Promise<void>,
+  children: readonly Step[],
+  from: number,
+  record: StreamRecord,
+): Promise<void> {
+  await pending
+  for (let i = from; i < children.length; i++) await (children[i] as Step)(record)
+}
+
+/** One record, then the next, staying synchronous for as long as the child is. */
+export function forwardEach(records: Iterable<StreamRecord>, next: Step): void | Promise<void> {
+  const iterator = records[Symbol.iterator]()
+  for (let item = iterator.next(); !item.done; item = iterator.next()) {
+    const pending = next(item.value)
+    if (pending !== undefined)
+      return pending.then(() => forwardEach({ [Symbol.iterator]: () => iterator }, next))
+  }
+}
+
+export function operatorFailed(operator: string, record: StreamRecord, cause: unknown): DruseError {
+  // The inner operator has told already.
+  if (DruseError.is(cause, 'OPERATOR_FAILED')) return cause
+  const { topic, partition, offset } = record
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new DruseError(
+    'OPERATOR_FAILED',
+    `Operator '${operator}' failed on record ${topic}/${partition}@${offset}: ${reason}`,
+    { cause, operator, topic, partition, offset },
+  )
+}
+
+/** Calls a user's function so that what it throws names the operator and the record. */
+export function guarded<Arguments extends readonly unknown[], Result>(
+  operator: string,
+  call: (...args: Arguments) => Result,
+): (record: StreamRecord, ...args: Arguments) => Result {
+  return (record, ...args) => {
+    try {
+      return call(...args)
+    } catch (error) {
+      throw operatorFailed(operator, record, error)
+    }
+  }
+}

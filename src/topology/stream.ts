@@ -1,0 +1,468 @@
+/** The DSL. Functions get `(value, key, record)`, value first as in JavaScript's own; names are Kafka Streams'. */
+import { DruseError } from '../errors.ts'
+import type { Serde } from '../ports.ts'
+import type { AnyRegion, Region } from '../region/definition.ts'
+import { type AggregateOptions, bindAggregate } from './aggregate.ts'
+import type { GraphBuilder } from './builder.ts'
+import type { NodeHost, NodeId, Step } from './graph.ts'
+import { bindProcessor, type Processor } from './process.ts'
+import type { StreamRecord } from './record.ts'
+import { fanOut, forwardEach, guarded } from './steps.ts'
+import { Table } from './table.ts'
+
+/**
+ * `keyed`: records of one key are all in one task. `rekeyed`: an operator may have changed keys since, so keyed
+ * operators need a repartition() or groupBy() first.
+ */
+export type Partitioning = 'keyed' | 'rekeyed'
+
+export interface Serdes<K, V> {
+  readonly key?: Serde<K>
+  readonly value?: Serde<V>
+}
+
+type Fn<K, V, R> = (value: V, key: K, record: StreamRecord<K, V>) => R
+type NeedsKey<R extends readonly AnyRegion[], P extends Partitioning> = [
+  Extract<R[number], { kind: 'partitioned' }>,
+] extends [never]
+  ? P
+  : 'keyed'
+
+export class Stream<K, V, P extends Partitioning = 'keyed'> {
+  /** Only a type: whether keyed operators may follow. */
+  declare readonly partitioning: P
+  readonly #builder: GraphBuilder
+  readonly #node: NodeId
+  readonly #serdes: Serdes<K, V>
+  readonly #rekeyed: boolean
+
+  /** @internal Streams begin with `Topology.stream`. */
+  constructor(builder: GraphBuilder, node: NodeId, serdes: Serdes<K, V>, rekeyed: boolean) {
+    this.#builder = builder
+    this.#node = node
+    this.#serdes = serdes
+    this.#rekeyed = rekeyed
+  }
+
+  /** One record for one, with a new key and value. */
+  map<K2, V2>(fn: Fn<K, V, readonly [key: K2, value: V2]>): Stream<K2, V2, 'rekeyed'> {
+    return this.#rekey('map', {}, (name, next) => {
+      const call = guarded(name, fn)
+      return (record) => {
+        const [key, value] = call(record, record.value, record.key, record)
+        return next(record.with(key, value))
+      }
+    })
+  }
+
+  /** A new value under the same key. */
+  mapValues<V2>(fn: Fn<K, V, V2>): Stream<K, V2, P> {
+    return this.#keep('mapValues', without(this.#serdes, 'value'), (name, next) => {
+      const call = guarded(name, fn)
+      return (record) => next(record.with(record.key, call(record, record.value, record.key, record)))
+    })
+  }
+
+  /** Keeps the records for which the function returns true. */
+  filter<V2 extends V>(
+    predicate: (value: V, key: K, record: StreamRecord<K, V>) => value is V2,
+  ): Stream<K, V2, P>
+  filter(predicate: Fn<K, V, boolean>): Stream<K, V, P>
+  filter(predicate: Fn<K, V, boolean>): Stream<K, V, P> {
+    return this.#keep('filter', this.#serdes, (name, next) => {
+      const call = guarded(name, predicate)
+      return (record) => (call(record, record.value, record.key, record) ? next(record) : undefined)
+    })
+  }
+
+  /** Drops the records for which the function returns true. */
+  filterNot(predicate: Fn<K, V, boolean>): Stream<K, V, P> {
+    return this.#keep('filterNot', this.#serdes, (name, next) => {
+      const call = guarded(name, predicate)
+      return (record) => (call(record, record.value, record.key, record) ? undefined : next(record))
+    })
+  }
+
+  /** Any number of records for one, in the order of the iterable, with the record's timestamp. */
+  flatMap<K2, V2>(fn: Fn<K, V, Iterable<readonly [key: K2, value: V2]>>): Stream<K2, V2, 'rekeyed'> {
+    return this.#rekey('flatMap', {}, (name, next) => {
+      const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) =>
+        Array.from(fn(value, key, record), ([k, v]) => record.with(k, v)),
+      )
+      return (record) => forwardEach(call(record, record.value, record.key, record), next)
+    })
+  }
+
+  /** Any number of values for one, under the same key. */
+  flatMapValues<V2>(fn: Fn<K, V, Iterable<V2>>): Stream<K, V2, P> {
+    return this.#keep('flatMapValues', without(this.#serdes, 'value'), (name, next) => {
+      const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) =>
+        Array.from(fn(value, key, record), (v) => record.with(key, v)),
+      )
+      return (record) => forwardEach(call(record, record.value, record.key, record), next)
+    })
+  }
+
+  /** A new key for the same value. */
+  selectKey<K2>(fn: Fn<K, V, K2>): Stream<K2, V, 'rekeyed'> {
+    return this.#rekey('selectKey', without(this.#serdes, 'key'), (name, next) => {
+      const call = guarded(name, fn)
+      return (record) => next(record.with(call(record, record.value, record.key, record), record.value))
+    })
+  }
+
+  /** Looks at each record. A side effect here happens at least once, not exactly once. */
+  peek(fn: Fn<K, V, void>): Stream<K, V, P> {
+    return this.#keep('peek', this.#serdes, (name, next) => {
+      const call = guarded(name, fn)
+      return (record) => {
+        call(record, record.value, record.key, record)
+        return next(record)
+      }
+    })
+  }
+
+  /** Ends the stream in a function. Its side effects happen at least once, not exactly once. */
+  foreach(fn: Fn<K, V, void>): void {
+    this.#keep('foreach', this.#serdes, (name) => {
+      const call = guarded(name, fn)
+      return (record) => call(record, record.value, record.key, record)
+    })
+  }
+
+  /** Records of both streams; no order is promised between them. */
+  merge<P2 extends Partitioning>(
+    other: Stream<K, V, P2>,
+  ): Stream<K, V, [P, P2] extends ['keyed', 'keyed'] ? 'keyed' : 'rekeyed'> {
+    const node = this.#builder.add({
+      kind: 'operator',
+      operator: 'merge',
+      name: this.#builder.autoName('merge'),
+      parents: [this.#node, other.#node],
+      regions: [],
+      bind: (_, children) => fanOut(children),
+    })
+    const same = this.#serdes.key === other.#serdes.key && this.#serdes.value === other.#serdes.value
+    return new Stream(this.#builder, node, same ? this.#serdes : {}, this.#rekeyed || other.#rekeyed)
+  }
+
+  /** Begins branches: each record goes to the first whose predicate is true. */
+  split(): SplitStream<K, V, P> {
+    return new SplitStream(this.#builder, this.#node, this.#serdes, this.#rekeyed, [])
+  }
+
+  /** Groups by the key that records have. After a change of key, use groupBy() or repartition() first. */
+  groupByKey(this: Stream<K, V, 'keyed'>): GroupedStream<K, V> {
+    this.#requireKeyed('groupByKey')
+    return new GroupedStream(this.#builder, this.#node, this.#serdes)
+  }
+
+  /**
+   * Groups by another key: records travel through the internal topic `<application>-<name>-repartition`.
+   * The serdes may be left out where the stream still has those of its source.
+   */
+  groupBy(name: string, fn: Fn<K, V, K>, options?: RepartitionOptions<K, V>): GroupedStream<K, V>
+  groupBy<K2>(
+    name: string,
+    fn: Fn<K, V, K2>,
+    options: RepartitionOptions<K2, V> & { readonly key: Serde<K2> },
+  ): GroupedStream<K2, V>
+  groupBy<K2>(name: string, fn: Fn<K, V, K2>, options?: RepartitionOptions<K2, V>): GroupedStream<K2, V> {
+    const key = options?.key ?? (this.#serdes.key as Serde<K2> | undefined)
+    return this.selectKey(fn)
+      .repartition(name, { ...options, ...(key === undefined ? {} : { key }) })
+      .groupByKey()
+  }
+
+  /** Writes through the internal topic `<application>-<name>-repartition`, so that records of one key meet in one task. */
+  repartition(name: string, options: RepartitionOptions<K, V> = {}): Stream<K, V> {
+    const key = this.#serde('key', options.key, `repartition('${name}')`)
+    const value = this.#serde('value', options.value, `repartition('${name}')`)
+    const { partitions } = options
+    if (partitions !== undefined && (!Number.isInteger(partitions) || partitions < 1)) {
+      throw new DruseError(
+        'TOPOLOGY_INVALID',
+        `repartition('${name}'): partitions must be a whole number from 1`,
+      )
+    }
+    const node = this.#builder.add({
+      kind: 'repartition',
+      name,
+      parents: [this.#node],
+      topic: `${this.#builder.application}-${name}-repartition`,
+      partitions,
+      key: key as Serde<unknown>,
+      value: value as Serde<unknown>,
+      ...this.#builder.policies,
+    })
+    return new Stream(this.#builder, node, { key, value }, false)
+  }
+
+  /**
+   * The general operator: reads and writes regions, forwards any number of records. `key` and `value` are the serdes
+   * of what it forwards; left out, it forwards what it reads.
+   */
+  process<const R extends readonly AnyRegion[] = readonly [], KO = K, VO = V>(
+    this: Stream<K, V, NeedsKey<R, P>>,
+    name: string,
+    options: { readonly regions?: R } & Serdes<KO, VO>,
+    processor: Processor<K, V, R, KO, VO>,
+  ): Stream<KO, VO, 'rekeyed'> {
+    const regions: readonly AnyRegion[] = options.regions ?? []
+    if (regions.some((region) => region.kind === 'partitioned')) this.#requireKeyed(`process('${name}')`)
+    const node = this.#builder.add({
+      kind: 'operator',
+      operator: 'process',
+      name,
+      parents: [this.#node],
+      regions: regions.map((region) => region.name),
+      bind: bindProcessor(name, regions, processor as Parameters<typeof bindProcessor>[2]),
+    })
+    const serdes = {
+      ...(this.#serdes as unknown as Serdes<KO, VO>),
+      ...(options.key && { key: options.key }),
+      ...(options.value && { value: options.value }),
+    }
+    return new Stream(this.#builder, node, serdes, true)
+  }
+
+  /** Writes to a topic, partitioned by key as Kafka's own producer does. The topic has to exist. */
+  to(topic: string, serdes: Serdes<K, V> = {}): void {
+    this.#builder.add({
+      kind: 'sink',
+      name: this.#builder.autoName(`to-${topic}`),
+      parents: [this.#node],
+      topic,
+      key: this.#serde('key', serdes.key, `to('${topic}')`) as Serde<unknown>,
+      value: this.#serde('value', serdes.value, `to('${topic}')`) as Serde<unknown>,
+    })
+  }
+
+  #keep<V2>(
+    operator: string,
+    serdes: Serdes<K, V2>,
+    bind: (name: string, next: Step) => (record: StreamRecord<K, V>) => void | Promise<void>,
+  ): Stream<K, V2, P> {
+    return new Stream(this.#builder, this.#add(operator, bind), serdes, this.#rekeyed)
+  }
+
+  #rekey<K2, V2>(
+    operator: string,
+    serdes: Serdes<K2, V2>,
+    bind: (name: string, next: Step) => (record: StreamRecord<K, V>) => void | Promise<void>,
+  ): Stream<K2, V2, 'rekeyed'> {
+    return new Stream(this.#builder, this.#add(operator, bind), serdes, true)
+  }
+
+  #add(
+    operator: string,
+    bind: (name: string, next: Step) => (record: StreamRecord<K, V>) => void | Promise<void>,
+  ): NodeId {
+    const name = this.#builder.autoName(operator)
+    return this.#builder.add({
+      kind: 'operator',
+      operator,
+      name,
+      parents: [this.#node],
+      regions: [],
+      bind: (_: NodeHost, children) => bind(name, fanOut(children)) as Step,
+    })
+  }
+
+  #requireKeyed(what: string): void {
+    if (!this.#rekeyed) return
+    throw new DruseError(
+      'TOPOLOGY_INVALID',
+      `${what} needs records of one key in one task, but a key may have changed before it; put a repartition(name) or groupBy(name, …) in between`,
+    )
+  }
+
+  #serde<Part extends 'key' | 'value'>(
+    part: Part,
+    given: Serdes<K, V>[Part],
+    where: string,
+  ): NonNullable<Serdes<K, V>[Part]> {
+    const serde = given ?? this.#serdes[part]
+    if (serde !== undefined) return serde
+    throw new DruseError('TOPOLOGY_INVALID', `${where} does not know the ${part} serde: give { ${part}: … }`)
+  }
+}
+
+export interface RepartitionOptions<K, V> extends Serdes<K, V> {
+  /** Of the internal topic. Default: as many as the topics that feed it have, or as those read together with it. */
+  readonly partitions?: number
+}
+
+interface Branch<K, V> {
+  readonly name: string
+  readonly predicate: Fn<K, V, boolean> | undefined
+}
+
+/** Branches in the making; ends with `defaultBranch` or `noDefaultBranch`, which return the streams by name. */
+export class SplitStream<K, V, P extends Partitioning, Names extends string = never> {
+  readonly #builder: GraphBuilder
+  readonly #node: NodeId
+  readonly #serdes: Serdes<K, V>
+  readonly #rekeyed: boolean
+  readonly #branches: readonly Branch<K, V>[]
+
+  /** @internal */
+  constructor(
+    builder: GraphBuilder,
+    node: NodeId,
+    serdes: Serdes<K, V>,
+    rekeyed: boolean,
+    branches: readonly Branch<K, V>[],
+  ) {
+    this.#builder = builder
+    this.#node = node
+    this.#serdes = serdes
+    this.#rekeyed = rekeyed
+    this.#branches = branches
+  }
+
+  branch<Name extends string>(name: Name, predicate: Fn<K, V, boolean>): SplitStream<K, V, P, Names | Name> {
+    return this.#with({ name, predicate })
+  }
+
+  /** Takes what no branch took. */
+  defaultBranch<Name extends string>(name: Name): Record<Names | Name, Stream<K, V, P>> {
+    return this.#with<Name>({ name, predicate: undefined }).noDefaultBranch()
+  }
+
+  /** Drops what no branch took. */
+  noDefaultBranch(): Record<Names, Stream<K, V, P>> {
+    const branches = this.#branches
+    const split = this.#builder.add({
+      kind: 'operator',
+      operator: 'split',
+      name: this.#builder.autoName('split'),
+      parents: [this.#node],
+      regions: [],
+      bind: (_, children) => {
+        const tests = branches.map(({ name, predicate }) => predicate && guarded(`branch ${name}`, predicate))
+        return (record) => {
+          const typed = record as StreamRecord<K, V>
+          const taken = tests.findIndex(
+            (test) => test === undefined || test(record, typed.value, typed.key, typed),
+          )
+          return children[taken]?.(record)
+        }
+      },
+    })
+    const streams = branches.map(({ name }) => {
+      const node = this.#builder.add({
+        kind: 'operator',
+        operator: 'branch',
+        name: this.#builder.autoName(`branch-${name}`),
+        parents: [split],
+        regions: [],
+        bind: (__, children) => fanOut(children),
+      })
+      return [name, new Stream<K, V, P>(this.#builder, node, this.#serdes, this.#rekeyed)] as const
+    })
+    return Object.fromEntries(streams) as Record<Names, Stream<K, V, P>>
+  }
+
+  #with<Name extends string>(branch: Branch<K, V>): SplitStream<K, V, P, Names | Name> {
+    return new SplitStream<K, V, P, Names | Name>(this.#builder, this.#node, this.#serdes, this.#rekeyed, [
+      ...this.#branches,
+      branch,
+    ])
+  }
+}
+
+/** Records grouped by key: each aggregation keeps one value per key in a region of its own, under the name you give. */
+export class GroupedStream<K, V> {
+  readonly #builder: GraphBuilder
+  readonly #node: NodeId
+  readonly #serdes: Serdes<K, V>
+
+  /** @internal */
+  constructor(builder: GraphBuilder, node: NodeId, serdes: Serdes<K, V>) {
+    this.#builder = builder
+    this.#node = node
+    this.#serdes = serdes
+  }
+
+  /** Counts records per key. Records without key or value are not counted, as in Kafka Streams. */
+  count<const Name extends string>(
+    name: Name,
+    options: { readonly key?: Serde<K>; readonly value: Serde<number> },
+  ): Table<Name, K, number> {
+    return this.aggregate(
+      name,
+      () => 0,
+      (count) => count + 1,
+      options,
+    )
+  }
+
+  /** Combines the values of a key; the first one stands for itself. */
+  reduce<const Name extends string>(
+    name: Name,
+    reducer: (aggregate: V, value: V, key: K) => V,
+    options: Serdes<K, V> = {},
+  ): Table<Name, K, V> {
+    const value = options.value ?? this.#serdes.value
+    return this.#aggregate(name, undefined, reducer, { ...options, ...(value && { value }) })
+  }
+
+  /** Folds the values of a key, from `initial()`. A result of null removes the key. */
+  aggregate<const Name extends string, A>(
+    name: Name,
+    initial: () => A,
+    aggregator: (aggregate: A, value: V, key: K) => A,
+    options: { readonly key?: Serde<K>; readonly value: Serde<A> },
+  ): Table<Name, K, A> {
+    return this.#aggregate(name, initial, aggregator, options)
+  }
+
+  /** The general operator over the grouped records: see `Stream.process`. */
+  process<const R extends readonly AnyRegion[] = readonly [], KO = K, VO = V>(
+    name: string,
+    options: { readonly regions?: R } & Serdes<KO, VO>,
+    processor: Processor<K, V, R, KO, VO>,
+  ): Stream<KO, VO, 'rekeyed'> {
+    const stream = new Stream<K, V, 'keyed'>(this.#builder, this.#node, this.#serdes, false)
+    return (stream as Stream<K, V, never>).process(name, options, processor)
+  }
+
+  #aggregate<const Name extends string, A>(
+    name: Name,
+    initial: (() => A) | undefined,
+    aggregator: (aggregate: A, value: V, key: K) => A,
+    options: Serdes<K, A>,
+  ): Table<Name, K, A> {
+    const key = options.key ?? this.#serdes.key
+    const { value } = options
+    if (key === undefined || value === undefined) {
+      const part = key === undefined ? 'key' : 'value'
+      throw new DruseError(
+        'TOPOLOGY_INVALID',
+        `'${name}' does not know the ${part} serde: give { ${part}: … }`,
+      )
+    }
+    const region = this.#builder.addRegion<Region<Name, K, A>>({
+      kind: 'partitioned',
+      name,
+      key,
+      value,
+      store: 'persistent',
+    })
+    const node = this.#builder.add({
+      kind: 'operator',
+      operator: 'aggregate',
+      name,
+      parents: [this.#node],
+      regions: [name],
+      bind: bindAggregate({ name, initial, aggregator } as AggregateOptions),
+    })
+    return new Table(region, new Stream<K, A>(this.#builder, node, { key, value }, false))
+  }
+}
+
+function without<K, V>(serdes: Serdes<K, V>, part: 'key' | 'value'): object {
+  const { [part]: _, ...rest } = serdes
+  return rest
+}

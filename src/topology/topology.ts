@@ -1,0 +1,103 @@
+import { DruseError } from '../errors.ts'
+import type { Serde } from '../ports.ts'
+import type { GlobalRegion, Region } from '../region/definition.ts'
+import type { ErrorPolicy, OffsetReset } from '../types.ts'
+import { GraphBuilder } from './builder.ts'
+import { describe } from './describe.ts'
+import type { Graph, SourceNode } from './graph.ts'
+import type { StreamRecord } from './record.ts'
+import { Stream } from './stream.ts'
+
+export interface TopologyOptions {
+  /** For records that cannot be decoded, of sources that do not say. Default 'fail'. */
+  readonly onUndecodable?: ErrorPolicy
+  /** For records whose processing throws, of sources that do not say. Default 'fail'. */
+  readonly onFailure?: ErrorPolicy
+}
+
+export interface SourceOptions<K, V> extends TopologyOptions {
+  readonly key: Serde<K>
+  readonly value: Serde<V>
+  /** Event time in milliseconds since 1970, not negative. Default: the record's own timestamp. */
+  readonly timestamp?: (value: V, key: K, record: StreamRecord<K, V>) => number
+  /** Where to start when nothing is committed. Default 'earliest'. */
+  readonly offsetReset?: OffsetReset
+}
+
+/**
+ * What an application does: sources, operators, regions and sinks. Pure data; `Druse` runs it.
+ * The application's name is its consumer group and begins the names of its internal topics.
+ *
+ * @example
+ * const t = new Topology('word-count')
+ * t.stream('lines', { key: string, value: string })
+ *   .flatMap((line) => line.split(' ').map((word) => [word, word] as const))
+ *   .repartition('by-word', { key: string, value: string })
+ *   .groupByKey()
+ *   .count('counts')
+ *   .toStream()
+ *   .to('word-counts')
+ */
+export class Topology {
+  readonly application: string
+  readonly #builder: GraphBuilder
+
+  constructor(application: string, options: TopologyOptions = {}) {
+    this.application = application
+    this.#builder = new GraphBuilder(application, {
+      onUndecodable: options.onUndecodable ?? 'fail',
+      onFailure: options.onFailure ?? 'fail',
+    })
+  }
+
+  /** Reads one topic, or several of the same kind. */
+  stream<K, V>(topics: string | readonly string[], options: SourceOptions<K, V>): Stream<K, V> {
+    const list = typeof topics === 'string' ? [topics] : [...topics]
+    const [first] = list
+    if (first === undefined) throw new DruseError('TOPOLOGY_INVALID', 'stream() needs at least one topic')
+    const node = this.#builder.add({
+      kind: 'source',
+      name: this.#builder.autoName(`from-${first}`),
+      parents: [],
+      topics: list,
+      key: options.key as Serde<unknown>,
+      value: options.value as Serde<unknown>,
+      timestamp: options.timestamp as SourceNode['timestamp'],
+      reset: options.offsetReset ?? 'earliest',
+      onUndecodable: options.onUndecodable ?? this.#builder.policies.onUndecodable,
+      onFailure: options.onFailure ?? this.#builder.policies.onFailure,
+    })
+    return new Stream(this.#builder, node, { key: options.key, value: options.value }, false)
+  }
+
+  /**
+   * A partitioned region: keyed state of the operators that name it, logged in `<application>-<name>-changelog`.
+   * `store: 'memory'` keeps it out of LevelDB and rebuilds it from its changelog at each start. Default 'persistent'.
+   */
+  region<const Name extends string, K, V>(
+    name: Name,
+    options: { readonly key: Serde<K>; readonly value: Serde<V>; readonly store?: 'persistent' | 'memory' },
+  ): Region<Name, K, V> {
+    const { key, value, store = 'persistent' } = options
+    return this.#builder.addRegion({ kind: 'partitioned', name, key, value, store })
+  }
+
+  /** A replicated region: every process keeps a full copy of a topic, loaded before tasks run. Read-only to operators. */
+  globalRegion<const Name extends string, K, V>(
+    name: Name,
+    options: { readonly topic: string; readonly key: Serde<K>; readonly value: Serde<V> },
+  ): GlobalRegion<Name, K, V> {
+    const { topic, key, value } = options
+    return this.#builder.addRegion({ kind: 'global', name, topic, key, value })
+  }
+
+  /** The graph as data. Errors: TOPOLOGY_INVALID. */
+  build(): Graph {
+    return this.#builder.build()
+  }
+
+  /** Sub-topologies, operators, regions and topics, as text. */
+  describe(): string {
+    return describe(this.build())
+  }
+}
