@@ -170,7 +170,7 @@ export function decodeRecords(bytes: Buffer, at: number, header: BatchHeader): R
 }
 
 /**
- * The records of a batch, one at a time, so that a queue can hold batches and decode at its head.
+ * The records of a batch from an offset on, one at a time, so that a queue can hold batches and decode at its head.
  * Errors, of the constructor and of `next`: BATCH_CORRUPT, BATCH_UNSUPPORTED (compressed).
  */
 export class RecordCursor {
@@ -178,6 +178,7 @@ export class RecordCursor {
   readonly #batchAt: number
   readonly #header: BatchHeader
   readonly #appendTime: number | undefined
+  readonly #fromOffset: number
   /** The end of the records. */
   readonly #end: number
   /** The end of the record being read: nothing of it may lie beyond. */
@@ -186,7 +187,7 @@ export class RecordCursor {
   #left: number
   #lastDelta = -1
 
-  constructor(bytes: Buffer, at: number, header: BatchHeader) {
+  constructor(bytes: Buffer, at: number, header: BatchHeader, fromOffset = 0) {
     const { compression, sizeBytes, recordCount } = header
     // The seam for codecs: from here on the records may as well stand in another buffer than the batch.
     if (compression !== 0) {
@@ -207,11 +208,19 @@ export class RecordCursor {
       throw this.#corrupt(`${recordCount} records do not fit into it`)
     }
     if (recordCount === 0) this.#finish()
+    this.#fromOffset = fromOffset
   }
 
   /** The next record; undefined after the last. */
   next(): RawRecord | undefined {
-    if (this.#left === 0) return undefined
+    while (this.#left > 0) {
+      const record = this.#read()
+      if (record.offset >= this.#fromOffset) return record
+    }
+    return undefined
+  }
+
+  #read(): RawRecord {
     this.#limit = this.#end
     const length = this.#varint()
     if (length < 0 || length > this.#end - this.#at) throw this.#corrupt(`a record has ${length} bytes`)
