@@ -56,8 +56,41 @@ export function kafkajsWire(options: KafkajsOptions): Wire {
     throw new DruseError('OPTION_INVALID', "No brokers are given: say brokers: ['host:9092']")
   }
   // Where brokers listen is learned once for all connections of the wire.
-  const addresses = new Map<number, Address>()
-  return { connect: (purpose) => new KafkajsConnection(purpose, settings, addresses) }
+  const directory = new Directory(settings.seeds)
+  return { connect: (purpose) => new KafkajsConnection(purpose, settings, directory) }
+}
+
+/** Where brokers listen, as far as is known. */
+class Directory {
+  readonly #seeds: readonly Address[]
+  readonly #addresses = new Map<number, Address>()
+  /** Nodes that could not be reached or were lost: they may listen elsewhere by now. */
+  readonly #doubtful = new Set<number>()
+
+  constructor(seeds: readonly Address[]) {
+    this.#seeds = seeds
+  }
+
+  learn(node: number, address: Address): void {
+    this.#addresses.set(node, address)
+    this.#doubtful.delete(node)
+  }
+
+  doubt(key: string): void {
+    for (const [node, address] of this.#addresses) if (keyOf(address) === key) this.#doubtful.add(node)
+  }
+
+  /** Undefined: ask the cluster. */
+  find(node: number): Address | undefined {
+    return this.#doubtful.has(node) ? undefined : this.#addresses.get(node)
+  }
+
+  /** Every place at which a broker may answer: a doubtful one may be all that is left. */
+  all(): Address[] {
+    const found = new Map<string, Address>()
+    for (const address of [...this.#seeds, ...this.#addresses.values()]) found.set(keyOf(address), address)
+    return [...found.values()]
+  }
 }
 
 interface Address {
@@ -80,16 +113,16 @@ type Failure = Extract<Outcome<unknown>, { ok: false }>
 class KafkajsConnection implements Connection {
   readonly #purpose: Purpose
   readonly #settings: Settings
-  readonly #addresses: Map<number, Address>
+  readonly #directory: Directory
   /** By `host:port`: open or being opened. */
   readonly #links = new Map<string, Link>()
   #nextSeed = 0
   #destroyed = false
 
-  constructor(purpose: Purpose, settings: Settings, addresses: Map<number, Address>) {
+  constructor(purpose: Purpose, settings: Settings, directory: Directory) {
     this.#purpose = purpose
     this.#settings = settings
-    this.#addresses = addresses
+    this.#directory = directory
   }
 
   send<R extends Request>(node: number, request: R, timeoutMs: number): Promise<Outcome<ResponseOf<R>>> {
@@ -125,29 +158,19 @@ class KafkajsConnection implements Connection {
   }
 
   async #linkTo(node: number, sending: Sending): Promise<Link> {
-    let address = this.#addresses.get(node)
-    if (address === undefined) {
+    if (this.#directory.find(node) === undefined) {
       const link = await this.#anyLink(sending)
       this.#learn('Metadata', await link.exchange(sending, { api: 'Metadata', topics: [] }))
-      address = this.#addresses.get(node)
-      if (address === undefined) throw new Error(`the cluster has no broker ${node}`)
     }
-    try {
-      return await this.#linkAt(address, sending)
-    } catch (error) {
-      // It may have moved: look it up before the next attempt.
-      if (this.#addresses.get(node) === address) this.#addresses.delete(node)
-      throw error
-    }
+    const address = this.#directory.find(node)
+    if (address === undefined) throw new Error(`the cluster has no broker ${node}`)
+    return this.#linkAt(address, sending)
   }
 
   /** One that is open, else the first that opens, of known brokers and of those given. */
   async #anyLink(sending: Sending): Promise<Link> {
     for (const link of this.#links.values()) if (link.isOpen) return link
-    const candidates = new Map<string, Address>()
-    for (const address of this.#settings.seeds) candidates.set(keyOf(address), address)
-    for (const address of this.#addresses.values()) candidates.set(keyOf(address), address)
-    const all = [...candidates.values()]
+    const all = this.#directory.all()
     let failure: unknown
     for (let tried = 0; tried < all.length; tried++) {
       const address = all[this.#nextSeed % all.length] as Address
@@ -169,8 +192,12 @@ class KafkajsConnection implements Connection {
     if (link === undefined) {
       link = new Link(address, this.#settings, (why) => {
         this.#links.delete(key)
-        const details = { broker: key, purpose: this.#purpose, error: why }
-        if (!this.#destroyed) this.#settings.log.warn(details, 'kafka: connection lost')
+        if (this.#destroyed) return
+        this.#directory.doubt(key)
+        this.#settings.log.warn(
+          { broker: key, purpose: this.#purpose, error: why.message },
+          'kafka: connection lost',
+        )
       })
       this.#links.set(key, link)
     }
@@ -181,10 +208,10 @@ class KafkajsConnection implements Connection {
   #learn(api: Api, answer: Answers[Api]): void {
     if (api === 'Metadata') {
       const { brokers } = answer as Answers['Metadata']
-      for (const { nodeId, host, port } of brokers) this.#addresses.set(nodeId, { host, port })
+      for (const { nodeId, host, port } of brokers) this.#directory.learn(nodeId, { host, port })
     } else if (api === 'FindCoordinator') {
       const { errorCode, nodeId, host, port } = answer as Answers['FindCoordinator']
-      if (errorCode === 0) this.#addresses.set(nodeId, { host, port })
+      if (errorCode === 0) this.#directory.learn(nodeId, { host, port })
     }
   }
 }
