@@ -96,8 +96,6 @@ const CONTROL = 0x20
 const UNCOUNTED_BYTES = 12
 /** The smallest message of formats 0 and 1, whose magic stands at the same place. */
 const OLD_FORMAT_LENGTH_MIN = 14
-/** A record of no key, no value, no headers. */
-const RECORD_BYTES_MIN = 7
 /** Length 5, attributes 1, timestamp delta 10, offset delta 5, lengths of key and value 5 each, header count 5. */
 const RECORD_OVERHEAD_BYTES_MAX = 36
 const BATCH_BYTES_MAX = 0x7fffffff
@@ -204,9 +202,6 @@ export class RecordCursor {
     this.#end = at + sizeBytes
     this.#limit = this.#end
     this.#left = recordCount
-    if (recordCount * RECORD_BYTES_MIN > this.#end - this.#at) {
-      throw this.#corrupt(`${recordCount} records do not fit into it`)
-    }
     if (recordCount === 0) this.#finish()
     this.#fromOffset = fromOffset
   }

@@ -205,6 +205,12 @@ describe('a writer', () => {
     expect(writer.build(NO_OWNER).toString('hex')).toBe(fixture('one record').bytes)
   })
 
+  test('the greatest timestamp is in the header, wherever it stands', () => {
+    const writer = new BatchWriter()
+    for (const timestamp of [10, 30, 20]) writer.add(timestamp, null, null)
+    expect(readBatchHeader(writer.build(NO_OWNER), 0)).toMatchObject({ baseTimestamp: 10, maxTimestamp: 30 })
+  })
+
   const bytes = fc.option(
     fc.oneof(fc.uint8Array({ maxLength: 5 }), fc.uint8Array({ minLength: 60, maxLength: 300 })),
   )
@@ -345,7 +351,30 @@ describe('damage', () => {
     expect(codeOf(() => header && decodeRecords(damaged, 0, header))).toBe('BATCH_CORRUPT')
   })
 
-  test('a count that the bytes do not account for allocates nothing', () => {
+  // A record of nothing but numbers, which may be written longer than need be, but not longer than they can be.
+  const numbers: [string, string, string][] = [
+    ['shortest', '000000010100', 'no error'],
+    ['a timestamp delta of ten bytes', '0080808080808080808000000101'.concat('00'), 'no error'],
+    ['a timestamp delta of 65 bits', '00808080808080808080020001'.concat('0100'), 'BATCH_CORRUPT'],
+    ['a timestamp delta of eleven bytes', '0080808080808080808080000001'.concat('0100'), 'BATCH_CORRUPT'],
+    ['an offset delta of five bytes', '00008080808000010100', 'no error'],
+    ['an offset delta of 33 bits', '00008080808010010100', 'BATCH_CORRUPT'],
+    ['an offset delta of six bytes', '0000808080808000010100', 'BATCH_CORRUPT'],
+    ['bytes behind the headers', '00000001010000', 'BATCH_CORRUPT'],
+    ['no headers, not even their count', '0000000101', 'BATCH_CORRUPT'],
+    ['a header without a key', '000000010102010100', 'BATCH_CORRUPT'],
+  ]
+  test.each(numbers)('%s', (_, hex, expected) => {
+    const record = Buffer.from(hex, 'hex')
+    const batch = forge(
+      Buffer.concat([bytesOf('one record').subarray(0, 61), Buffer.from([record.length * 2]), record]),
+      (bytes) => bytes.writeInt32BE(bytes.length - 12, 8),
+    )
+    const header = readBatchHeader(batch, 0)
+    expect(codeOf(() => header && decodeRecords(batch, 0, header))).toBe(expected)
+  })
+
+  test('a count that the bytes do not account for', () => {
     const damaged = forge(bytesOf('one record'), (bytes) => {
       bytes.writeInt32BE(0x7ffffffe, 23)
       bytes.writeInt32BE(0x7fffffff, 57)
