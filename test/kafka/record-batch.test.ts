@@ -383,6 +383,15 @@ describe('damage', () => {
     expect(codeOf(() => header && decodeRecords(damaged, 0, header))).toBe('BATCH_CORRUPT')
   })
 
+  test('a record that claims the bytes of the next', () => {
+    const damaged = forge(bytesOf('transactional'), (bytes) => {
+      bytes[61] = (bytes.length - 62) * 2
+    })
+    const header = readBatchHeader(damaged, 0)
+    expect(header?.recordCount).toBe(2)
+    expect(codeOf(() => header && decodeRecords(damaged, 0, header))).toBe('BATCH_CORRUPT')
+  })
+
   test('bytes behind the last record', () => {
     const damaged = forge(bytesOf('many records'), (bytes) => bytes.writeInt32BE(139, 57))
     const header = readBatchHeader(damaged, 0)
