@@ -47,6 +47,7 @@ const KINDS = {
   TOPIC_SETTINGS: 'user',
   TOPIC_RECREATED: 'fatal',
   OFFSETS_MISSING: 'fatal',
+  OFFSETS_UNSTABLE: 'fatal',
   // the runtime: state and what is committed about it
   METADATA_FOREIGN: 'fatal',
   METADATA_NEWER: 'fatal',
@@ -60,11 +61,15 @@ const KINDS = {
   STATE_DIR_OCCUPIED: 'user',
   STATE_DIR_FOREIGN: 'user',
   // the application
+  OPTION_INVALID: 'user',
   APPLICATION_STATE: 'user',
+  TASK_ABANDONED: 'transient',
   REGION_UNAVAILABLE: 'transient',
   // record batches
   BATCH_CORRUPT: 'corrupt',
   BATCH_UNSUPPORTED: 'fatal',
+  // embedded broker
+  BROKER_CLOSED: 'user',
 } as const satisfies Record<string, ErrorKind>
 
 export type ErrorCode = keyof typeof KINDS

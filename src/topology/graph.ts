@@ -1,6 +1,6 @@
 /** The topology as data: nodes and edges, without behaviour but the users' own functions. */
 import type { Serde } from '../ports.ts'
-import type { GlobalRegion, Region, TimedRegion } from '../region/definition.ts'
+import type { GlobalRegion, ReadableRegion, Region, TimedRegion } from '../region/definition.ts'
 import type { ErrorPolicy, OffsetReset } from '../types.ts'
 import type { StreamRecord } from './record.ts'
 
@@ -12,6 +12,7 @@ export type Step = (record: StreamRecord) => void | Promise<void>
 /** What a node's behaviour may touch, given when a task compiles its chain. */
 export interface NodeHost {
   region(name: string): TimedRegion<unknown, unknown>
+  globalRegion(name: string): ReadableRegion<unknown, unknown>
 }
 
 interface Common {

@@ -51,7 +51,9 @@ export function bindProcessor(
       else pending = pending.then(() => next(out))
     }
     const context: Record<string, unknown> = { forward }
-    for (const region of regions) context[region.name] = host.region(region.name)
+    for (const { kind, name: region } of regions) {
+      context[region] = kind === 'global' ? host.globalRegion(region) : host.region(region)
+    }
 
     return (record) => {
       current = record

@@ -2,6 +2,7 @@
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { AnyRegion, Region } from '../region/definition.ts'
+import { int64 } from '../serde/index.ts'
 import { type AggregateOptions, bindAggregate } from './aggregate.ts'
 import type { GraphBuilder } from './builder.ts'
 import type { NodeHost, NodeId, Step } from './graph.ts'
@@ -386,15 +387,12 @@ export class GroupedStream<K, V> {
   }
 
   /** Counts records per key. Records without key or value are not counted, as in Kafka Streams. */
-  count<const Name extends string>(
-    name: Name,
-    options: { readonly key?: Serde<K>; readonly value: Serde<number> },
-  ): Table<Name, K, number> {
+  count<const Name extends string>(name: Name, options: Serdes<K, number> = {}): Table<Name, K, number> {
     return this.aggregate(
       name,
       () => 0,
       (count) => count + 1,
-      options,
+      { value: int64, ...options },
     )
   }
 

@@ -1,0 +1,39 @@
+export type { EmbeddedBroker } from './embedded/embedded-broker.ts'
+export { DruseError, ERROR_KINDS, type ErrorCode, type ErrorKind } from './errors.ts'
+export { type EmbeddedBrokerOptions, embeddedBroker } from './local.ts'
+export type {
+  Clock,
+  Codec,
+  CodecContext,
+  Disk,
+  Isolation,
+  Logger,
+  Random,
+  Registry,
+  Serde,
+  Store,
+  Wire,
+} from './ports.ts'
+export type { GlobalRegion, KeyRange, ReadableRegion, Region, WritableRegion } from './region/definition.ts'
+export { type ApplicationState, Druse, type Health } from './runtime/druse.ts'
+export { ensureTopics, type WantedTopic } from './runtime/ensure-topics.ts'
+export type { DruseOptions, DruseSettings } from './runtime/options.ts'
+export type { CommittedRegion } from './runtime/query.ts'
+export type { RestoreProgress } from './runtime/restore.ts'
+export { type ReadTopicOptions, readTopic } from './runtime/topic-reader.ts'
+export {
+  type ProducedRecord,
+  type ProducerTopic,
+  TransactionalProducer,
+  type TransactionalProducerOptions,
+} from './runtime/transactional-producer.ts'
+export type { TaskHealth, TaskStatus } from './runtime/worker.ts'
+export * from './serde/index.ts'
+export { levelDisk, memoryDisk } from './store/index.ts'
+export { consoleLogger, silentLogger, systemClock, systemRandom } from './system.ts'
+export type { ForwardOptions, ProcessContext, Processor } from './topology/process.ts'
+export { StreamRecord } from './topology/record.ts'
+export { GroupedStream, SplitStream, Stream } from './topology/stream.ts'
+export { Table } from './topology/table.ts'
+export { type SourceOptions, Topology, type TopologyOptions } from './topology/topology.ts'
+export type { ErrorPolicy, Header, OffsetReset, TopicPartition } from './types.ts'

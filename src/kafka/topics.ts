@@ -1,0 +1,142 @@
+/** Questions and orders about topics and offsets, outside of the path of records. */
+import { DruseError } from '../errors.ts'
+import { ANY_NODE, type Isolation, type NewTopic } from '../ports.ts'
+import type { TopicPartition } from '../types.ts'
+import { type Cluster, unexpected } from './cluster.ts'
+import { CODE } from './error-codes.ts'
+import { partitionKey } from './partition-key.ts'
+import { Again, retry } from './retry.ts'
+
+export interface TopicDescription {
+  readonly topic: string
+  readonly topicId: string
+  readonly partitions: number
+  readonly configs: Readonly<Record<string, string>>
+}
+
+/** Of those that exist. */
+export async function describeTopics(
+  cluster: Cluster,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, TopicDescription>> {
+  if (names.length === 0) return new Map()
+  const found = (await cluster.refresh(names)).filter(({ topic, errorCode }) => {
+    if (errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION) return false
+    if (errorCode === CODE.NONE || errorCode === CODE.LEADER_NOT_AVAILABLE) return true
+    throw unexpected(`read the metadata of topic '${topic}'`, errorCode)
+  })
+  const existing = found.map(({ topic }) => topic)
+  const configs = new Map<string, Readonly<Record<string, string>>>()
+  if (existing.length > 0) {
+    const answer = await cluster.ask('read the settings of topics', async () => ({
+      node: ANY_NODE,
+      request: { api: 'DescribeConfigs', topics: existing },
+    }))
+    for (const { topic, errorCode, configs: settings } of answer.topics) {
+      if (errorCode !== CODE.NONE) throw unexpected(`read the settings of topic '${topic}'`, errorCode)
+      configs.set(topic, settings)
+    }
+  }
+  return new Map(
+    found.map(({ topic, topicId, partitions }) => [
+      topic,
+      { topic, topicId, partitions: partitions.length, configs: configs.get(topic) ?? {} },
+    ]),
+  )
+}
+
+/** Creates topics and waits until they have leaders; one that exists by now is left as it is. */
+export async function createTopics(cluster: Cluster, topics: readonly NewTopic[]): Promise<void> {
+  if (topics.length === 0) return
+  const names = topics.map(({ topic }) => topic)
+  const answer = await cluster.ask(`create topics ${names.join(', ')}`, async () => ({
+    node: ANY_NODE,
+    request: { api: 'CreateTopics', topics, timeoutMs: cluster.requestTimeoutMs },
+  }))
+  for (const { topic, errorCode, errorMessage } of answer.topics) {
+    if (errorCode === CODE.NONE || errorCode === CODE.TOPIC_ALREADY_EXISTS) continue
+    throw new DruseError(
+      'TOPIC_NOT_CREATED',
+      `Kafka refused to create topic '${topic}': ${errorMessage ?? ''} (${errorCode}). Create it by hand or grant the right to`,
+      { topic, kafkaCode: errorCode },
+    )
+  }
+  const { clock, retryBudgetMs: budgetMs } = cluster
+  for (const { topic, partitions } of topics) {
+    for (let partition = 0; partition < partitions; partition++) {
+      await retry({ clock, what: `find the leader of ${topic}/${partition}`, budgetMs }, async () => {
+        const leader = await cluster.leader({ topic, partition })
+        if (leader instanceof Again) cluster.forgetTopic(topic)
+        return leader
+      })
+    }
+  }
+}
+
+/** `latest` is the last stable offset under read_committed, else the high watermark. By `partitionKey`. */
+export async function listOffsets(
+  cluster: Cluster,
+  partitions: readonly TopicPartition[],
+  at: 'earliest' | 'latest',
+  isolation: Isolation = 'read_committed',
+): Promise<ReadonlyMap<string, number>> {
+  const offsets = new Map<string, number>()
+  await Promise.all(
+    partitions.map(async ({ topic, partition }) => {
+      const answer = await cluster.ask(
+        `find the ${at} offset of ${topic}/${partition}`,
+        async () => {
+          const leader = await cluster.leader({ topic, partition })
+          if (leader instanceof Again) return leader
+          return {
+            node: leader,
+            request: { api: 'ListOffsets', isolation, partitions: [{ topic, partition, at }] },
+          }
+        },
+        ({ partitions: [found] }) => {
+          const code = found?.errorCode ?? CODE.UNKNOWN_SERVER_ERROR
+          if (code === CODE.NONE) return CODE.NONE
+          cluster.forgetTopic(topic)
+          // Leaders move; a topic made a moment ago is not known everywhere.
+          return CODE.LEADER_NOT_AVAILABLE
+        },
+      )
+      offsets.set(partitionKey({ topic, partition }), answer.partitions[0]?.offset as number)
+    }),
+  )
+  return offsets
+}
+
+export interface CommittedOffset extends TopicPartition {
+  /** Undefined: nothing is committed. `unstable`: a transaction that holds an offset for it has not ended yet. */
+  readonly offset: number | 'unstable' | undefined
+  readonly metadata: string
+}
+
+export async function committedOffsets(
+  cluster: Cluster,
+  groupId: string,
+  partitions: readonly TopicPartition[],
+): Promise<readonly CommittedOffset[]> {
+  if (partitions.length === 0) return []
+  const what = `read the committed offsets of group '${groupId}'`
+  const answer = await cluster.ask(
+    what,
+    async () => ({
+      node: await cluster.coordinator('group', groupId),
+      request: { api: 'OffsetFetch', groupId, partitions, requireStable: true },
+    }),
+    ({ errorCode }) => {
+      if (errorCode !== CODE.NOT_COORDINATOR) return errorCode
+      cluster.forgetCoordinator('group', groupId)
+      return CODE.COORDINATOR_NOT_AVAILABLE
+    },
+  )
+  if (answer.errorCode !== CODE.NONE) throw unexpected(what, answer.errorCode)
+  return answer.partitions.map(({ topic, partition, errorCode, offset, metadata }) => {
+    if (errorCode === CODE.UNSTABLE_OFFSET_COMMIT)
+      return { topic, partition, offset: 'unstable', metadata: '' }
+    if (errorCode !== CODE.NONE) throw unexpected(what, errorCode)
+    return { topic, partition, offset: offset < 0 ? undefined : offset, metadata }
+  })
+}

@@ -1,0 +1,61 @@
+/** What Kafka says of a task: its committed offsets and their metadata, all of which have to agree. Never guesses. */
+import { DruseError } from '../errors.ts'
+import { partitionKey } from '../kafka/partition-key.ts'
+import type { CommittedOffset } from '../kafka/topics.ts'
+import { type TaskId, taskName } from './plan.ts'
+import { decodeMetadata, type TaskMetadata } from './task-metadata.ts'
+
+export type Agreement =
+  /** Nothing was ever committed for this task. */
+  | { readonly kind: 'new' }
+  /** A transaction that has not ended yet holds offsets for it. */
+  | { readonly kind: 'unstable' }
+  | {
+      readonly kind: 'committed'
+      readonly metadata: TaskMetadata
+      /** By `partitionKey`. A partition that was not an input before is missing. */
+      readonly positions: ReadonlyMap<string, number>
+    }
+
+/** Errors: METADATA_FOREIGN, METADATA_NEWER, OFFSETS_INCONSISTENT, CLUSTER_CHANGED. */
+export function agree(task: TaskId, committed: readonly CommittedOffset[], cluster: string): Agreement {
+  if (committed.some(({ offset }) => offset === 'unstable')) return { kind: 'unstable' }
+  const positions = new Map<string, number>()
+  let agreed: TaskMetadata | undefined
+  for (const at of committed) {
+    const { offset } = at
+    if (typeof offset !== 'number') continue
+    const where = `The offset of ${partitionKey(at)}`
+    const metadata = decodeMetadata(at.metadata, where)
+    if (metadata.offset !== offset) {
+      throw inconsistent(
+        task,
+        `${where} is ${offset}, but Druse committed ${metadata.offset}: a tool has moved it`,
+      )
+    }
+    if (metadata.cluster !== cluster) {
+      throw new DruseError(
+        'CLUSTER_CHANGED',
+        `${where} was committed on another cluster: offsets and changelogs were copied here, and their positions do not fit together. Reset the application`,
+        { task: taskName(task) },
+      )
+    }
+    agreed ??= metadata
+    if (metadata.sequence !== agreed.sequence || metadata.incarnation !== agreed.incarnation) {
+      throw inconsistent(
+        task,
+        `${where} is of commit ${metadata.sequence} (${metadata.incarnation}), others are of commit ${agreed.sequence} (${agreed.incarnation})`,
+      )
+    }
+    positions.set(partitionKey(at), offset)
+  }
+  return agreed === undefined ? { kind: 'new' } : { kind: 'committed', metadata: agreed, positions }
+}
+
+function inconsistent(task: TaskId, what: string): DruseError {
+  return new DruseError(
+    'OFFSETS_INCONSISTENT',
+    `Task ${taskName(task)} cannot start: ${what}. Its state would not fit its input; reset the application`,
+    { task: taskName(task) },
+  )
+}

@@ -1,0 +1,129 @@
+/**
+ * The commit: the one place where effects leave the process, in this order. It makes sink records, region changes and
+ * input offsets visible together; the design and its reasons are in the README under "How a commit works".
+ *
+ *   1 seal                 by the worker: effects final, generation as captured
+ *   2 AddPartitionsToTxn   the broker's transaction clock starts
+ *   3 Produce              sinks and changelogs, beside
+ *   4 AddOffsetsToTxn
+ *   5 X of each region     from the base offsets, all of them present
+ *   6 TxnOffsetCommit      offsets with metadata; the generation fences
+ *   7 EndTxn               answered: committed. Not answered: nobody knows, and nothing after this is done
+ *   8 store                overlay, X and sequence in one batch per task; only now
+ *
+ * A failure in 2 to 7 rejects, and the worker drops every overlay and asks Kafka what was committed. There is no
+ * EndTxn(abort). A failure in 8 concerns its task alone: the commit has happened.
+ */
+import type { DruseError } from '../errors.ts'
+import { partitionKey } from '../kafka/partition-key.ts'
+import { BatchWriter, recordBytesMax } from '../kafka/record-batch.ts'
+import type {
+  CommitAs,
+  OffsetToCommit,
+  PartitionBatches,
+  TransactionalWriter,
+} from '../kafka/transactional-writer.ts'
+import type { FirstStart } from './take.ts'
+import type { Destination, SealedTask } from './task.ts'
+import { encodeMetadata } from './task-metadata.ts'
+import type { TaskState } from './task-state.ts'
+
+export interface SealedTransaction {
+  /** As captured when the first record of this transaction was processed; never refreshed. */
+  readonly as: CommitAs
+  readonly tasks: readonly (SealedTask & { readonly state: TaskState })[]
+}
+
+export interface CommitResult {
+  /** Tasks whose store did not take the commit: they stop, and what they read goes on coming from the overlay until then. */
+  readonly notStored: readonly { readonly task: SealedTask['task']; readonly error: DruseError }[]
+}
+
+/** Of a batch; a single record may be larger if its topic takes it. */
+const BATCH_BYTES_MAX = 512 * 1024
+
+/** Errors: as `TransactionalWriter`; with `topic` and `partition` in the details where one of them is to blame. */
+export async function commit(
+  transaction: SealedTransaction,
+  groupId: string,
+  writer: TransactionalWriter,
+): Promise<CommitResult> {
+  const { tasks, as } = transaction
+  const batches = makeBatches(tasks)
+
+  await writer.addPartitions(batches)
+  const [ends] = await Promise.all([writer.produce(batches), writer.addOffsets(groupId)])
+
+  const commits = tasks.map((sealed) => ({ sealed, next: sealed.state.advance(sealed, ends) }))
+  const offsets: OffsetToCommit[] = commits.flatMap(({ sealed, next }) =>
+    sealed.positions.map((at) => ({ ...at, metadata: sealed.state.metadata(next, at.offset) })),
+  )
+  await writer.commitOffsets(groupId, as, offsets)
+  await writer.end()
+
+  const notStored: { task: SealedTask['task']; error: DruseError }[] = []
+  await Promise.all(
+    commits.map(async ({ sealed, next }) => {
+      const error = await sealed.state.store(sealed, next)
+      if (error !== undefined) notStored.push({ task: sealed.task, error })
+    }),
+  )
+  return { notStored }
+}
+
+/**
+ * The first start of tasks: a transaction of offsets alone, with sequence 0 and X = 0, before any record is processed.
+ * So a crash in the first transaction leaves offsets behind, and where to start is decided once.
+ */
+export async function commitFirstStarts(
+  starts: readonly FirstStart[],
+  as: CommitAs,
+  groupId: string,
+  writer: TransactionalWriter,
+): Promise<void> {
+  const offsets = starts.flatMap(({ positions, metadata }) =>
+    positions.map((at) => ({ ...at, metadata: encodeMetadata({ ...metadata, offset: at.offset }) })),
+  )
+  writer.begin()
+  await writer.addOffsets(groupId)
+  await writer.commitOffsets(groupId, as, offsets)
+  await writer.end()
+}
+
+/** Everything that goes to topics, by partition. Changes of a region are one record per key: the last. */
+function makeBatches(tasks: SealedTransaction['tasks']): PartitionBatches[] {
+  const writers = new Map<Destination, BatchWriter[]>()
+  const room = (to: Destination, bytes: number): BatchWriter => {
+    let list = writers.get(to)
+    if (list === undefined) writers.set(to, (list = []))
+    const last = list.at(-1)
+    const limit = Math.min(BATCH_BYTES_MAX, to.maxRecordBytes)
+    if (last !== undefined && last.sizeBytes + bytes <= limit) return last
+    const fresh = new BatchWriter()
+    list.push(fresh)
+    return fresh
+  }
+  for (const { outputs, overlays, state } of tasks) {
+    for (const { to, timestamp, key, value, headers } of outputs) {
+      room(to, recordBytesMax(key, value, headers)).add(timestamp, key, value, headers)
+    }
+    for (const [region, overlay] of overlays) {
+      const to = state.changelog(region)
+      for (const { topicKey, value, timestamp } of overlay.values()) {
+        room(to, recordBytesMax(topicKey, value)).add(timestamp, topicKey, value)
+      }
+    }
+  }
+  return Array.from(writers, ([{ topic, partition }, batches]) => ({ topic, partition, batches }))
+}
+
+/** Whether a sealed task wrote there: to find who is to blame for a refused record. */
+export function wroteTo(
+  { outputs, overlays, state }: SealedTransaction['tasks'][number],
+  key: string,
+): boolean {
+  if (outputs.some(({ to }) => partitionKey(to) === key)) return true
+  return [...overlays].some(
+    ([region, overlay]) => overlay.size > 0 && partitionKey(state.changelog(region)) === key,
+  )
+}

@@ -1,0 +1,168 @@
+/**
+ * Replicated regions of this process: a full copy of each topic in the process store, with the position beside the
+ * data in every batch. Loaded to the last stable offset before tasks run, then kept up to date.
+ */
+import { DruseError } from '../errors.ts'
+import type { Delivery } from '../kafka/fetcher.ts'
+import { partitionKey } from '../kafka/partition-key.ts'
+import { PartitionReader } from '../kafka/partition-reader.ts'
+import { openBatch } from '../kafka/read-committed.ts'
+import { listOffsets, type TopicDescription } from '../kafka/topics.ts'
+import type { Store, Write } from '../ports.ts'
+import type { GlobalRegion } from '../region/definition.ts'
+import { storeValue } from '../region/layout.ts'
+import { RegionReplica } from '../region/replica.ts'
+import type { Surroundings } from './surroundings.ts'
+import { definitionOf, shortHash } from './task-metadata.ts'
+
+const CLEAR_BATCH = 1_000
+
+export class GlobalRegions {
+  readonly #surroundings: Surroundings
+  readonly #store: Store
+  readonly #reader: PartitionReader
+  readonly #closing = new AbortController()
+  readonly #reading: Promise<void>[] = []
+
+  constructor(surroundings: Surroundings) {
+    this.#surroundings = surroundings
+    this.#store = surroundings.directory.processStore
+    this.#reader = new PartitionReader(surroundings.cluster)
+  }
+
+  /**
+   * Resolves when every region holds what its topic held at the call. `failed` is told what stops the updates later.
+   * Errors: TOPIC_SETTINGS, those of the reader and of the store.
+   */
+  async load(topics: ReadonlyMap<string, TopicDescription>, failed: (error: unknown) => void): Promise<void> {
+    const { globals } = this.#surroundings.plan.graph
+    await Promise.all(
+      Array.from(globals.values(), async (region) => {
+        const topic = topics.get(region.topic) as TopicDescription
+        checkRetention(region, topic)
+        this.#surroundings.addGlobal(new RegionReplica(this.#surroundings.entries(region.name), this.#store))
+        await this.#loadRegion(region, topic, failed)
+      }),
+    )
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    this.#reader.close()
+    await Promise.allSettled(this.#reading)
+  }
+
+  async #loadRegion(
+    region: GlobalRegion,
+    topic: TopicDescription,
+    failed: (error: unknown) => void,
+  ): Promise<void> {
+    const { cluster, log } = this.#surroundings
+    const partitions = Array.from({ length: topic.partitions }, (_, partition) => ({
+      topic: topic.topic,
+      partition,
+    }))
+    const starts = await listOffsets(cluster, partitions, 'earliest')
+    const ends = await listOffsets(cluster, partitions, 'latest')
+    const of = this.#identity(region, topic)
+    const stored = partitions.map((at) => this.#position(region, at.partition, of))
+    const isWhole = partitions.every((at, i) => {
+      const position = stored[i]
+      return position !== undefined && position >= (starts.get(partitionKey(at)) as number)
+    })
+    if (!isWhole) await this.#clear(region)
+    await Promise.all(
+      partitions.map((at, i) => {
+        const key = partitionKey(at)
+        const from = isWhole ? (stored[i] as number) : (starts.get(key) as number)
+        const loaded = Promise.withResolvers<void>()
+        const end = ends.get(key) as number
+        if (from >= end) loaded.resolve()
+        const reading = this.#reader
+          .read(
+            at,
+            from,
+            async (delivery) => {
+              await this.#apply(region, delivery, of)
+              if (delivery.nextOffset >= end) loaded.resolve()
+              return false
+            },
+            this.#closing.signal,
+          )
+          .catch((error: unknown) => {
+            loaded.reject(error)
+            failed(error)
+          })
+        this.#reading.push(reading)
+        return loaded.promise
+      }),
+    )
+    log.info({ region: region.name, topic: topic.topic }, 'global region: loaded')
+  }
+
+  async #apply(region: GlobalRegion, delivery: Delivery, of: string): Promise<void> {
+    const entries = this.#surroundings.entries(region.name)
+    const writes: Write[] = []
+    for (const batch of delivery.batches) {
+      const cursor = openBatch(batch)
+      for (let raw = cursor.next(); raw !== undefined; raw = cursor.next()) {
+        if (raw.key === null) continue
+        if (raw.value !== null) await entries.value.prepare?.(raw.value)
+        const key = entries.storeKey(entries.toOrdered(raw.key))
+        writes.push([key, raw.value === null ? null : storeValue(raw.timestamp, raw.value)])
+      }
+    }
+    if (writes.length === 0) return
+    const position = JSON.stringify({ of, position: delivery.nextOffset })
+    writes.push([positionKey(region, delivery.partition), Buffer.from(position)])
+    await this.#store.write(writes)
+  }
+
+  /** Undefined: nothing is stored, or it is of something else. */
+  #position(region: GlobalRegion, partition: number, of: string): number | undefined {
+    const bytes = this.#store.getSync(positionKey(region, partition))
+    if (bytes === undefined) return undefined
+    const stored = JSON.parse(Buffer.from(bytes).toString('utf8')) as { of: string; position: number }
+    return stored.of === of ? stored.position : undefined
+  }
+
+  /** A copy of this topic, of this cluster, with these serdes. */
+  #identity(region: GlobalRegion, { topicId }: TopicDescription): string {
+    return shortHash(`${this.#surroundings.clusterHash} ${topicId} ${definitionOf(region)}`)
+  }
+
+  /** Only a copy is deleted: the topic has it all. */
+  async #clear(region: GlobalRegion): Promise<void> {
+    const { prefix, end } = this.#surroundings.entries(region.name)
+    const positions = positionKey(region)
+    const bounds = [
+      { gte: positions, lt: Buffer.concat([positions, Buffer.of(0xff)]) },
+      { gte: prefix, lt: end },
+    ]
+    for (const bound of bounds) {
+      let writes: Write[] = []
+      for await (const [key] of this.#store.range(bound)) {
+        writes.push([key, null])
+        if (writes.length < CLEAR_BATCH) continue
+        await this.#store.write(writes)
+        writes = []
+      }
+      await this.#store.write(writes)
+    }
+  }
+}
+
+/** Below the entries of all regions, beside what a store says of itself. */
+function positionKey(region: GlobalRegion, partition?: number): Buffer {
+  return Buffer.from(`\0global ${region.name}/${partition ?? ''}`, 'utf8')
+}
+
+function checkRetention(region: GlobalRegion, { topic, configs }: TopicDescription): void {
+  const policy = configs['cleanup.policy'] ?? 'delete'
+  if (!policy.includes('delete') || configs['retention.ms'] === '-1') return
+  throw new DruseError(
+    'TOPIC_SETTINGS',
+    `Topic '${topic}' of global region '${region.name}' deletes records by age (cleanup.policy=${policy}): entries would vanish. Set cleanup.policy=compact or retention.ms=-1`,
+    { topic, region: region.name },
+  )
+}

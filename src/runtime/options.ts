@@ -1,0 +1,94 @@
+import { DruseError } from '../errors.ts'
+import type { Clock, Disk, Logger, Random, Registry, Wire } from '../ports.ts'
+import type { RestoreProgress } from './restore.ts'
+
+/** What can be tuned. Defaults are Kafka Streams' under exactly_once_v2 where it has the same setting. */
+export interface DruseSettings {
+  /** The longest time from a record's processing to its commit. Default 100 ms (`commit.interval.ms`). */
+  readonly commitIntervalMs: number
+  /** A commit is started after so many records, too. Default 20 000. */
+  readonly commitRecords: number
+  /** A commit is started when its effects take so many bytes in memory, too. Default 16 MiB. */
+  readonly commitBytes: number
+  /** A partition is not fetched while so many of its records wait. Default 1 000 (`buffered.records.per.partition`). */
+  readonly bufferedRecordsPerPartition: number
+  /** The broker aborts a transaction that takes longer. Default 10 000 ms (`transaction.timeout.ms`). */
+  readonly transactionTimeoutMs: number
+  /** Without a heartbeat for so long, the group goes on without this instance. Default 45 000 ms. */
+  readonly sessionTimeoutMs: number
+  /** Default 3 000 ms. */
+  readonly heartbeatIntervalMs: number
+  /** How long the group waits in a rebalance until this instance has committed. Default 60 000 ms. */
+  readonly rebalanceTimeoutMs: number
+  /** How long a broker may hold back the answer to a fetch when there is nothing new. Default 500 ms. */
+  readonly fetchMaxWaitMs: number
+  /** Of one request. Default 30 000 ms. */
+  readonly requestTimeoutMs: number
+  /** Of internal topics; -1 is the broker's default. Default -1 (`replication.factor`). */
+  readonly replicationFactor: number
+}
+
+export interface DruseOptions extends Partial<DruseSettings> {
+  /** The cluster: real Kafka, or an embedded broker's `wire()`. */
+  readonly wire: Wire
+  /** State directory of this process: a path, or a Disk. Two processes never share one. */
+  readonly stateDir: string | Disk
+  /** Where Avro schemas get their ids. Default: a file in the state directory, for a single process. */
+  readonly registry?: Registry
+  /** Default: warnings and errors as lines on standard error. */
+  readonly logger?: Logger
+  /** Called while state is replayed from changelogs. */
+  readonly onRestore?: (progress: RestoreProgress) => void
+  /** For simulation. Default: the machine's. */
+  readonly clock?: Clock
+  /** For simulation. Default: the machine's. */
+  readonly random?: Random
+}
+
+const DEFAULTS: DruseSettings = {
+  commitIntervalMs: 100,
+  commitRecords: 20_000,
+  commitBytes: 16 << 20,
+  bufferedRecordsPerPartition: 1_000,
+  transactionTimeoutMs: 10_000,
+  sessionTimeoutMs: 45_000,
+  heartbeatIntervalMs: 3_000,
+  rebalanceTimeoutMs: 60_000,
+  fetchMaxWaitMs: 500,
+  requestTimeoutMs: 30_000,
+  replicationFactor: -1,
+}
+
+/** Errors: OPTION_INVALID. */
+export function settingsOf(options: Partial<DruseSettings>): DruseSettings {
+  const settings: Record<keyof DruseSettings, number> = { ...DEFAULTS }
+  for (const name of Object.keys(DEFAULTS) as (keyof DruseSettings)[]) {
+    const value = options[name] ?? DEFAULTS[name]
+    const least = name === 'replicationFactor' ? -1 : 1
+    if (!Number.isSafeInteger(value) || value < least || (name === 'replicationFactor' && value === 0)) {
+      throw new DruseError(
+        'OPTION_INVALID',
+        `Option ${name} is ${value}; it has to be a whole number from ${least}`,
+        {
+          option: name,
+        },
+      )
+    }
+    settings[name] = value
+  }
+  if (settings.heartbeatIntervalMs * 2 > settings.sessionTimeoutMs) {
+    throw new DruseError(
+      'OPTION_INVALID',
+      `heartbeatIntervalMs (${settings.heartbeatIntervalMs}) has to be at most half of sessionTimeoutMs (${settings.sessionTimeoutMs})`,
+      { option: 'heartbeatIntervalMs' },
+    )
+  }
+  if (settings.commitIntervalMs >= settings.transactionTimeoutMs) {
+    throw new DruseError(
+      'OPTION_INVALID',
+      `commitIntervalMs (${settings.commitIntervalMs}) has to be less than transactionTimeoutMs (${settings.transactionTimeoutMs})`,
+      { option: 'commitIntervalMs' },
+    )
+  }
+  return settings
+}

@@ -1,0 +1,184 @@
+/** What the topology comes to on this cluster: tasks, topics to create, and everything that does not fit, found before start. */
+import { DruseError } from '../errors.ts'
+import type { TopicDescription } from '../kafka/topics.ts'
+import type { NewTopic } from '../ports.ts'
+import type { Region } from '../region/definition.ts'
+import { changelogTopic } from '../topology/describe.ts'
+import type { Graph, RepartitionNode } from '../topology/graph.ts'
+import { inputTopics, outputNodes, type SubTopology, subTopologies } from '../topology/subtopologies.ts'
+import type { ErrorPolicy } from '../types.ts'
+import { checkMetadataFits } from './task-metadata.ts'
+
+export interface TaskId {
+  readonly sub: SubTopology
+  readonly partition: number
+}
+
+/** `<sub-topology>_<partition>`, as Kafka Streams shows it. */
+export function taskName({ sub, partition }: TaskId): string {
+  return `${sub.id}_${partition}`
+}
+
+export interface Plan {
+  readonly graph: Graph
+  readonly subs: readonly SubTopology[]
+  /** How many tasks each sub-topology has, by its id. */
+  readonly taskCounts: readonly number[]
+  /** Partitions of every topic read or written, internal ones included. */
+  readonly partitions: ReadonlyMap<string, number>
+  /** Internal topics, whether they exist yet or not. */
+  readonly internal: readonly NewTopic[]
+}
+
+export interface InternalTopicOptions {
+  /** -1: the broker's default, as Kafka Streams'. */
+  readonly replicationFactor: number
+}
+
+/** Topics of the users that have to exist. */
+export function externalTopics(graph: Graph): string[] {
+  const topics = new Set<string>()
+  const addDeadLetter = (policy: ErrorPolicy): void => {
+    if (typeof policy === 'object') topics.add(policy.deadLetter)
+  }
+  for (const node of graph.nodes) {
+    if (node.kind === 'source') for (const topic of node.topics) topics.add(topic)
+    if (node.kind === 'sink') topics.add(node.topic)
+    if (node.kind === 'source' || node.kind === 'repartition') {
+      addDeadLetter(node.onUndecodable)
+      addDeadLetter(node.onFailure)
+    }
+  }
+  for (const region of graph.globals.values()) topics.add(region.topic)
+  return [...topics].sort()
+}
+
+export function internalTopicNames(graph: Graph): string[] {
+  const repartitions = graph.nodes.filter((node) => node.kind === 'repartition').map((node) => node.topic)
+  const changelogs = [...graph.regions.keys()].map((region) => changelogTopic(graph.application, region))
+  return [...repartitions, ...changelogs].sort()
+}
+
+/** Errors: TOPIC_MISSING, TOPIC_PARTITIONS, TOPIC_SETTINGS, TOPOLOGY_INVALID. */
+export function makePlan(
+  graph: Graph,
+  found: ReadonlyMap<string, TopicDescription>,
+  { replicationFactor }: InternalTopicOptions,
+): Plan {
+  const missing = externalTopics(graph).filter((topic) => !found.has(topic))
+  if (missing.length > 0) {
+    throw new DruseError(
+      'TOPIC_MISSING',
+      `These topics do not exist: ${missing.join(', ')}. Create them: their partition counts are yours to choose`,
+      { topics: missing },
+    )
+  }
+  const subs = subTopologies(graph)
+  const partitions = new Map<string, number>()
+  for (const topic of externalTopics(graph)) partitions.set(topic, found.get(topic)?.partitions as number)
+  countRepartitions(subs, partitions)
+  const taskCounts = subs.map((sub) => tasksOf(sub, partitions))
+  const internal: NewTopic[] = []
+  for (const sub of subs) {
+    checkMetadataFits(sub.regions.length, sub.name)
+    for (const node of outputNodes(sub)) {
+      if (node.kind !== 'repartition') continue
+      const count = partitions.get(node.topic) as number
+      internal.push({ topic: node.topic, partitions: count, replicationFactor, configs: REPARTITION_CONFIGS })
+    }
+    for (const region of sub.regions) {
+      const topic = changelogTopic(graph.application, region.name)
+      const count = taskCounts[sub.id] as number
+      partitions.set(topic, count)
+      internal.push({ topic, partitions: count, replicationFactor, configs: CHANGELOG_CONFIGS })
+    }
+  }
+  for (const topic of internal) checkInternal(topic, found.get(topic.topic))
+  return { graph, subs, taskCounts, partitions, internal }
+}
+
+export function changelogsOf({ graph }: Plan, sub: SubTopology): { region: Region; topic: string }[] {
+  return sub.regions.map((region) => ({ region, topic: changelogTopic(graph.application, region.name) }))
+}
+
+/** The input partitions of a task. */
+export function inputsOf(plan: Plan, { sub, partition }: TaskId): { topic: string; partition: number }[] {
+  return inputTopics(sub)
+    .filter((topic) => partition < (plan.partitions.get(topic) ?? 0))
+    .map((topic) => ({ topic, partition }))
+}
+
+// Nothing may be deleted by age: a task may be away for long.
+const REPARTITION_CONFIGS = {
+  'cleanup.policy': 'delete',
+  'retention.ms': '-1',
+  'message.timestamp.type': 'CreateTime',
+}
+/** A week, so that a state directory that was away for days can still be replayed onto. */
+const CHANGELOG_CONFIGS = {
+  'cleanup.policy': 'compact',
+  'delete.retention.ms': String(7 * 24 * 3_600_000),
+  'message.timestamp.type': 'CreateTime',
+}
+
+/** A repartition topic has as many partitions as the topics it is read with, else as those that feed it. */
+function countRepartitions(subs: readonly SubTopology[], partitions: Map<string, number>): void {
+  const open = subs.flatMap((sub) => outputNodes(sub).filter((node) => node.kind === 'repartition'))
+  for (const node of open) if (node.partitions !== undefined) partitions.set(node.topic, node.partitions)
+  const known = (topics: readonly string[]): number =>
+    Math.max(0, ...topics.map((topic) => partitions.get(topic) ?? 0))
+  for (let left = open.length; left >= 0; left--) {
+    for (const node of open) {
+      if (partitions.has(node.topic)) continue
+      const reader = subs.find((sub) => sub.sources.includes(node)) as SubTopology
+      const writer = subs.find((sub) => sub.nodes.includes(node)) as SubTopology
+      const count = known(inputTopics(reader)) || knownIfComplete(writer, partitions)
+      if (count > 0) partitions.set(node.topic, count)
+    }
+  }
+  const unknown: RepartitionNode | undefined = open.find((node) => !partitions.has(node.topic))
+  if (unknown === undefined) return
+  throw new DruseError(
+    'TOPOLOGY_INVALID',
+    `The partition count of repartition('${unknown.name}') follows from nothing; give it with { partitions }`,
+  )
+}
+
+function knownIfComplete(sub: SubTopology, partitions: ReadonlyMap<string, number>): number {
+  const counts = inputTopics(sub).map((topic) => partitions.get(topic) ?? 0)
+  return counts.includes(0) ? 0 : Math.max(...counts)
+}
+
+function tasksOf(sub: SubTopology, partitions: ReadonlyMap<string, number>): number {
+  const topics = inputTopics(sub)
+  const counts = topics.map((topic) => partitions.get(topic) as number)
+  if (sub.regions.length > 0 && new Set(counts).size > 1) {
+    const list = topics.map((topic, i) => `${topic} (${counts[i]})`).join(', ')
+    throw new DruseError(
+      'TOPIC_PARTITIONS',
+      `Topics that share regions ${sub.regions.map((region) => region.name).join(', ')} have different partition counts: ${list}. Equal keys would meet in different tasks; send one of them through a repartition()`,
+      { topics },
+    )
+  }
+  return Math.max(...counts)
+}
+
+function checkInternal(topic: NewTopic, found: TopicDescription | undefined): void {
+  if (found === undefined) return
+  if (found.partitions !== topic.partitions) {
+    throw new DruseError(
+      'TOPIC_PARTITIONS',
+      `Internal topic '${topic.topic}' has ${found.partitions} partitions, ${topic.partitions} are needed: the partition count of an input has changed, and keys with it. Reset the application, or go back to the old count`,
+      { topic: topic.topic, partitions: found.partitions, needed: topic.partitions },
+    )
+  }
+  const wanted = topic.configs['cleanup.policy'] as string
+  const policy = found.configs['cleanup.policy']
+  if (policy !== undefined && policy !== wanted) {
+    throw new DruseError(
+      'TOPIC_SETTINGS',
+      `Internal topic '${topic.topic}' has cleanup.policy=${policy}, it has to be ${wanted}, or records that are still needed are deleted`,
+      { topic: topic.topic, policy },
+    )
+  }
+}

@@ -1,0 +1,122 @@
+/** Regions from outside: what is committed, in the parts that run in this process. */
+import { DruseError } from '../errors.ts'
+import { partitionFor } from '../kafka/partitioner.ts'
+import type { Serde } from '../ports.ts'
+import type { AnyRegion, KeyRange } from '../region/definition.ts'
+import type { RegionPart } from '../region/part.ts'
+import type { TypedEntries } from '../region/typed.ts'
+import type { Surroundings } from './surroundings.ts'
+import type { Worker } from './worker.ts'
+
+type KeyOf<R> = R extends { readonly key: Serde<infer K> } ? K : never
+type ValueOf<R> = R extends { readonly value: Serde<infer V> } ? V : never
+
+/** Reads of committed entries. A commit is seen whole or not at all by each read of one part. */
+export interface CommittedRegion<K, V> {
+  /** Errors: REGION_UNAVAILABLE when the key's part is not running in this process, now. */
+  get(key: K): Promise<V | undefined>
+  /** In key order, over the parts that run in this process. */
+  range(bounds?: KeyRange<K>): AsyncIterable<readonly [key: K, value: V]>
+  /** As `range`, of keys whose bytes begin with those of `prefix`. */
+  prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]>
+}
+
+export type Committed<R extends AnyRegion> = CommittedRegion<KeyOf<R>, ValueOf<R>>
+
+export function committedRegion<R extends AnyRegion>(
+  region: R,
+  surroundings: Surroundings,
+  worker: Worker,
+): Committed<R> {
+  const { graph } = surroundings.plan
+  const known = region.kind === 'global' ? graph.globals : graph.regions
+  if (known.get(region.name) === undefined) {
+    throw new DruseError('TOPOLOGY_INVALID', `Region '${region.name}' is not of this application's topology`)
+  }
+  if (region.kind === 'global') {
+    const replica = surroundings.globalRegion(region.name)
+    return {
+      get: async (key: unknown) => replica.get(key),
+      range: (bounds?: KeyRange<unknown>) => replica.range(bounds),
+      prefix: (prefix: unknown) => replica.prefix(prefix),
+    } as Committed<R>
+  }
+  return new PartitionedQuery(region.name, surroundings, worker) as Committed<R>
+}
+
+class PartitionedQuery implements CommittedRegion<unknown, unknown> {
+  readonly #name: string
+  readonly #entries: TypedEntries<unknown, unknown>
+  readonly #part: (partition: number) => RegionPart | undefined
+  readonly #count: number
+
+  constructor(name: string, surroundings: Surroundings, worker: Worker) {
+    const { plan } = surroundings
+    const sub = plan.subs.find(({ regions }) => regions.some((region) => region.name === name))
+    this.#name = name
+    this.#entries = surroundings.entries(name)
+    this.#count = sub === undefined ? 0 : (plan.taskCounts[sub.id] as number)
+    this.#part = (partition) => sub && worker.running(sub.id, partition)?.parts.get(name)
+  }
+
+  async get(key: unknown): Promise<unknown> {
+    const partition = partitionFor(this.#entries.encodeKey(key), Math.max(1, this.#count))
+    const part = this.#part(partition)
+    if (part !== undefined) return part.committedGet(key)
+    throw new DruseError(
+      'REGION_UNAVAILABLE',
+      `Part ${partition} of region '${this.#name}' is not running in this process: another instance has it, or it is being restored`,
+      { region: this.#name, partition },
+    )
+  }
+
+  range(bounds: KeyRange<unknown> = {}): AsyncIterable<readonly [unknown, unknown]> {
+    const reads = this.#parts.map((part) => part.committedRange(bounds))
+    return this.#merge(reads, bounds.reverse === true, bounds.limit ?? Number.POSITIVE_INFINITY)
+  }
+
+  prefix(prefix: unknown): AsyncIterable<readonly [unknown, unknown]> {
+    const reads = this.#parts.map((part) => part.committedPrefix(prefix))
+    return this.#merge(reads, false, Number.POSITIVE_INFINITY)
+  }
+
+  get #parts(): RegionPart[] {
+    return Array.from({ length: this.#count }, (_, partition) => this.#part(partition)).filter(
+      (part) => part !== undefined,
+    )
+  }
+
+  /** Parts hold different keys, so the lowest of the heads is the next. */
+  async *#merge(
+    reads: readonly AsyncIterable<readonly [unknown, unknown]>[],
+    reverse: boolean,
+    limit: number,
+  ): AsyncGenerator<readonly [unknown, unknown]> {
+    const iterators = reads.map((read) => read[Symbol.asyncIterator]())
+    const sign = reverse ? -1 : 1
+    const order = (key: unknown): Uint8Array => this.#entries.toOrdered(this.#entries.encodeKey(key))
+    try {
+      const heads = await Promise.all(
+        iterators.map(async (iterator) => {
+          const { value, done } = await iterator.next()
+          return done ? undefined : { value, order: order(value[0]), iterator }
+        }),
+      )
+      for (let left = limit; left > 0; left--) {
+        let lowest = -1
+        for (const [i, head] of heads.entries()) {
+          if (head === undefined) continue
+          const best = heads[lowest]
+          if (best === undefined || sign * Buffer.compare(head.order, best.order) < 0) lowest = i
+        }
+        const found = heads[lowest]
+        if (found === undefined) return
+        yield found.value
+        const { value, done } = await found.iterator.next()
+        heads[lowest] = done ? undefined : { value, order: order(value[0]), iterator: found.iterator }
+      }
+    } finally {
+      await Promise.all(iterators.map((iterator) => iterator.return?.()))
+    }
+  }
+}

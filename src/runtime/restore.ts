@@ -1,0 +1,116 @@
+/** Brings a region's part in a store from where it stands (L) to what was committed (X), out of its changelog. */
+import { DruseError } from '../errors.ts'
+import type { Cluster } from '../kafka/cluster.ts'
+import { partitionKey } from '../kafka/partition-key.ts'
+import type { PartitionReader } from '../kafka/partition-reader.ts'
+import { openBatch } from '../kafka/read-committed.ts'
+import { listOffsets } from '../kafka/topics.ts'
+import type { Store, Write } from '../ports.ts'
+import { storeValue } from '../region/layout.ts'
+import type { TypedEntries } from '../region/typed.ts'
+import type { TopicPartition } from '../types.ts'
+
+export interface RestoreProgress {
+  readonly task: string
+  readonly region: string
+  readonly from: number
+  /** Where the replay stands. */
+  readonly position: number
+  readonly end: number
+  readonly records: number
+}
+
+export interface RegionReplay {
+  readonly task: string
+  readonly region: string
+  readonly changelog: TopicPartition
+  readonly entries: TypedEntries<unknown, unknown>
+  readonly store: Store
+  /** L: all before it stands in the store. */
+  readonly from: number
+  /** X. */
+  readonly to: number
+  /** What else goes into each batch: the position reached. */
+  readonly meta: (position: number) => readonly Write[]
+  readonly progress: (progress: RestoreProgress) => void
+}
+
+/**
+ * Resolves to whether the changelog holds committed data beyond X. Ends when the position has reached X, control
+ * records and compacted gaps counted, and the last stable offset of the call.
+ * Errors: CHANGELOG_TRUNCATED, those of the reader and the store.
+ */
+export async function replay(
+  region: RegionReplay,
+  cluster: Cluster,
+  reader: PartitionReader,
+  signal: AbortSignal,
+): Promise<{ readonly dataBeyond: boolean; readonly records: number }> {
+  const { changelog, from, to } = region
+  const key = partitionKey(changelog)
+  const stable = (await listOffsets(cluster, [changelog], 'latest')).get(key) as number
+  await checkEnds(region, cluster)
+  const end = Math.max(to, stable)
+  let dataBeyond = false
+  let records = 0
+  if (from < end) {
+    await reader.read(
+      changelog,
+      from,
+      async ({ batches, nextOffset }) => {
+        const writes: Write[] = []
+        for (const batch of batches) {
+          const cursor = openBatch(batch)
+          for (let raw = cursor.next(); raw !== undefined; raw = cursor.next()) {
+            if (raw.offset >= to) {
+              dataBeyond = true
+              continue
+            }
+            if (raw.key === null) continue
+            if (raw.value !== null) await region.entries.value.prepare?.(raw.value)
+            const storeKey = region.entries.storeKey(region.entries.toOrdered(raw.key))
+            writes.push([storeKey, raw.value === null ? null : storeValue(raw.timestamp, raw.value)])
+            records += 1
+          }
+        }
+        const position = Math.min(nextOffset, to)
+        if (writes.length > 0) {
+          await region.store.write([...writes, ...region.meta(position)])
+          const { task, region: name } = region
+          region.progress({ task, region: name, from, position, end: to, records })
+        }
+        return nextOffset >= end
+      },
+      signal,
+    )
+  }
+  return { dataBeyond, records }
+}
+
+/** What was committed has to be there, from one end to the other. */
+async function checkEnds({ changelog, from, to, region }: RegionReplay, cluster: Cluster): Promise<void> {
+  const key = partitionKey(changelog)
+  // A new leader may say less for a moment than what the old one had answered.
+  for (let attempt = 0; ; attempt++) {
+    const high = (await listOffsets(cluster, [changelog], 'latest', 'read_uncommitted')).get(key) as number
+    if (high >= to) break
+    if (attempt < 3) {
+      cluster.forgetTopic(changelog.topic)
+      continue
+    }
+    throw new DruseError(
+      'CHANGELOG_TRUNCATED',
+      `The changelog of region '${region}' ends at ${key}@${high}, but state up to ${to} was committed: Kafka has lost data (unclean leader election?). Restore the topic or reset the application`,
+      { changelog: key, highWatermark: high, committed: to },
+    )
+  }
+  const start = (await listOffsets(cluster, [changelog], 'earliest')).get(key) as number
+  // Compaction leaves the start where it is; whoever moved it has deleted entries that are nowhere else.
+  if (start > from && from < to) {
+    throw new DruseError(
+      'CHANGELOG_TRUNCATED',
+      `The changelog of region '${region}' begins at ${key}@${start}, but records from ${from} on are needed: they were deleted. Reset the application`,
+      { changelog: key, logStart: start, needed: from },
+    )
+  }
+}

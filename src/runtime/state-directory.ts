@@ -1,0 +1,119 @@
+/**
+ * One directory per process of an application:
+ *
+ *   owner.json            application, worker id, and the process that has it open
+ *   process/              the store of replicated regions; its lock is the directory's
+ *   tasks/<topic>-<n>/    the store of a task, named after the first topic it reads
+ *   schemas.json          schemas seen, so that state can be read when the registry cannot
+ */
+import { hostname } from 'node:os'
+import { DruseError } from '../errors.ts'
+import { pause } from '../kafka/retry.ts'
+import type { Clock, Disk, Random, Store } from '../ports.ts'
+import type { TaskId } from './plan.ts'
+import { shortHash } from './task-metadata.ts'
+
+const OWNER_FILE = 'owner.json'
+const PROCESS_STORE = 'process'
+const TASK_LOCK_BUDGET_MS = 30_000
+const TASK_LOCK_RETRY_MS = 20
+
+interface Owner {
+  readonly application: string
+  readonly workerId: string
+  readonly pid: number
+  readonly host: string
+}
+
+export class StateDirectory {
+  /** Stays the same over restarts, so that a restarted process fences what it left behind. */
+  readonly workerId: string
+  readonly processStore: Store
+  readonly disk: Disk
+
+  private constructor(disk: Disk, workerId: string, processStore: Store) {
+    this.disk = disk
+    this.workerId = workerId
+    this.processStore = processStore
+  }
+
+  /** Errors: STATE_DIR_OCCUPIED (another process, or another instance in this one), STATE_DIR_FOREIGN, DISK_FAILED. */
+  static async open(disk: Disk, application: string, random: Random): Promise<StateDirectory> {
+    let store: Store
+    try {
+      store = await disk.open(PROCESS_STORE)
+    } catch (cause) {
+      if (!DruseError.is(cause, 'DISK_LOCKED')) throw cause
+      const owner = await readOwner(disk)
+      const who = owner === undefined ? 'another process' : `process ${owner.pid} on ${owner.host}`
+      throw new DruseError(
+        'STATE_DIR_OCCUPIED',
+        `State directory ${disk.root} is in use by ${who}; stop it, or give each instance a directory of its own`,
+        { directory: disk.root, pid: owner?.pid, cause },
+      )
+    }
+    try {
+      const owner = await readOwner(disk)
+      if (owner !== undefined && owner.application !== application) {
+        throw new DruseError(
+          'STATE_DIR_FOREIGN',
+          `State directory ${disk.root} belongs to application '${owner.application}', not to '${application}'; choose another directory`,
+          { directory: disk.root, application: owner.application },
+        )
+      }
+      const workerId = owner?.workerId ?? Buffer.from(random.bytes(8)).toString('hex')
+      const mine: Owner = { application, workerId, pid: process.pid, host: hostname() }
+      await disk.writeText(OWNER_FILE, `${JSON.stringify(mine)}\n`)
+      return new StateDirectory(disk, workerId, store)
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+  }
+
+  async hasTask(task: TaskId): Promise<boolean> {
+    return this.disk.exists(taskPath(task))
+  }
+
+  /** Waits while another worker of this process still holds it. Errors: DISK_LOCKED, DISK_FAILED, STORE_CORRUPT. */
+  async openTask(task: TaskId, clock: Clock): Promise<Store> {
+    const deadline = clock.monotonicMs() + TASK_LOCK_BUDGET_MS
+    for (;;) {
+      try {
+        return await this.disk.open(taskPath(task))
+      } catch (error) {
+        if (!DruseError.is(error, 'DISK_LOCKED') || clock.monotonicMs() > deadline) throw error
+        await pause(clock, TASK_LOCK_RETRY_MS)
+      }
+    }
+  }
+
+  /** The store must be closed. Resolves to where it is now. */
+  async moveTaskAside(task: TaskId): Promise<string> {
+    return this.disk.moveAside(taskPath(task))
+  }
+
+  async close(): Promise<void> {
+    await this.processStore.close()
+  }
+}
+
+/** A topic's name may be as long as a path's part. */
+function taskPath({ sub, partition }: TaskId): string {
+  const name = sub.name.length > 200 ? `${sub.name.slice(0, 180)}-${shortHash(sub.name)}` : sub.name
+  return `tasks/${name}-${partition}`
+}
+
+async function readOwner(disk: Disk): Promise<Owner | undefined> {
+  const text = await disk.readText(OWNER_FILE)
+  if (text === undefined) return undefined
+  try {
+    return JSON.parse(text) as Owner
+  } catch (cause) {
+    throw new DruseError(
+      'STATE_DIR_FOREIGN',
+      `${disk.root}/${OWNER_FILE} cannot be read; this is no directory of Druse, or it is damaged`,
+      { cause },
+    )
+  }
+}

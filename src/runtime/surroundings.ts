@@ -1,0 +1,137 @@
+/** What all tasks of a process share: plan, cluster, codecs, destinations, state directory. Made once at start. */
+import type { Cluster } from '../kafka/cluster.ts'
+import type { TopicDescription } from '../kafka/topics.ts'
+import type { Clock, Codec, Logger, Random, Registry, Serde } from '../ports.ts'
+import type { RegionReplica } from '../region/replica.ts'
+import { TypedEntries } from '../region/typed.ts'
+import { changelogTopic } from '../topology/describe.ts'
+import type { RepartitionNode, SinkNode } from '../topology/graph.ts'
+import type { InputCodecs } from './input-queue.ts'
+import type { Plan } from './plan.ts'
+import type { StateDirectory } from './state-directory.ts'
+import type { TaskSurroundings, TopicDestinations } from './task.ts'
+import { shortHash } from './task-metadata.ts'
+
+/** Kafka's default of max.message.bytes, for brokers that do not tell. */
+const MESSAGE_BYTES_MAX = 1_048_588
+
+export interface SurroundingsOptions {
+  readonly plan: Plan
+  readonly cluster: Cluster
+  readonly clusterId: string
+  readonly topics: ReadonlyMap<string, TopicDescription>
+  readonly directory: StateDirectory
+  readonly registry: Registry | undefined
+  readonly random: Random
+}
+
+export class Surroundings implements TaskSurroundings {
+  readonly plan: Plan
+  readonly cluster: Cluster
+  readonly clusterHash: string
+  readonly directory: StateDirectory
+  readonly random: Random
+  readonly #topics: ReadonlyMap<string, TopicDescription>
+  readonly #destinations: ReadonlyMap<string, TopicDestinations>
+  readonly #codecs: ReadonlyMap<string, InputCodecs>
+  readonly #entries: ReadonlyMap<string, TypedEntries<unknown, unknown>>
+  readonly #globals = new Map<string, RegionReplica>()
+
+  private constructor(
+    { plan, cluster, clusterId, topics, directory, random }: SurroundingsOptions,
+    codecs: ReadonlyMap<string, InputCodecs>,
+    entries: ReadonlyMap<string, TypedEntries<unknown, unknown>>,
+  ) {
+    this.plan = plan
+    this.cluster = cluster
+    this.clusterHash = shortHash(clusterId)
+    this.directory = directory
+    this.random = random
+    this.#topics = topics
+    this.#destinations = new Map(
+      Array.from(topics.values(), ({ topic, partitions, configs }) => {
+        const maxRecordBytes = Number(configs['max.message.bytes'] ?? MESSAGE_BYTES_MAX) - BATCH_HEAD_BYTES
+        return [
+          topic,
+          Array.from({ length: partitions }, (_, partition) => ({ topic, partition, maxRecordBytes })),
+        ]
+      }),
+    )
+    this.#codecs = codecs
+    this.#entries = entries
+  }
+
+  /** Opens every serde of the topology. Errors: those of the serdes (SCHEMA_REJECTED, REGISTRY_UNAVAILABLE, …). */
+  static async open(options: SurroundingsOptions): Promise<Surroundings> {
+    const { plan, registry } = options
+    const { graph } = plan
+    const codecs = new Map<string, InputCodecs>()
+    const entries = new Map<string, TypedEntries<unknown, unknown>>()
+    const open = async (topic: string, key: Serde<unknown>, value: Serde<unknown>): Promise<InputCodecs> => ({
+      key: await key.open({ topic, part: 'key', registry }),
+      value: await value.open({ topic, part: 'value', registry }),
+    })
+    for (const node of graph.nodes) {
+      if (node.kind === 'operator') continue
+      for (const topic of node.kind === 'source' ? node.topics : [node.topic]) {
+        codecs.set(`${node.id} ${topic}`, await open(topic, node.key, node.value))
+      }
+    }
+    for (const region of [...graph.regions.values(), ...graph.globals.values()]) {
+      const topic = region.kind === 'global' ? region.topic : changelogTopic(graph.application, region.name)
+      const { key, value } = await open(topic, region.key, region.value)
+      entries.set(region.name, new TypedEntries(region.name, region.key, key, value))
+    }
+    return new Surroundings(options, codecs, entries)
+  }
+
+  get log(): Logger {
+    return this.cluster.log
+  }
+
+  get clock(): Clock {
+    return this.cluster.clock
+  }
+
+  topicId(topic: string): string {
+    return this.#topics.get(topic)?.topicId ?? ''
+  }
+
+  destinations(topic: string): TopicDestinations {
+    const found = this.#destinations.get(topic)
+    if (found === undefined) throw new Error(`topic ${topic} is not planned`)
+    return found
+  }
+
+  codec(node: SinkNode | RepartitionNode, part: 'key' | 'value'): Codec<unknown> {
+    return (this.#codecs.get(`${node.id} ${node.topic}`) as InputCodecs)[part]
+  }
+
+  inputCodecs(topic: string): InputCodecs {
+    const source = this.plan.graph.nodes.find(
+      (node) =>
+        (node.kind === 'source' && node.topics.includes(topic)) ||
+        (node.kind === 'repartition' && node.topic === topic),
+    )
+    return this.#codecs.get(`${source?.id} ${topic}`) as InputCodecs
+  }
+
+  entries(region: string): TypedEntries<unknown, unknown> {
+    return this.#entries.get(region) as TypedEntries<unknown, unknown>
+  }
+
+  addGlobal(replica: RegionReplica): void {
+    this.#globals.set(replica.name, replica)
+  }
+
+  globalRegion(name: string): RegionReplica {
+    return this.#globals.get(name) as RegionReplica
+  }
+
+  warn(details: object, message: string): void {
+    this.log.warn(details, message)
+  }
+}
+
+/** Of a record batch, which counts towards the limit of a topic. */
+const BATCH_HEAD_BYTES = 61

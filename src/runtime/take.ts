@@ -1,0 +1,413 @@
+/**
+ * Taking a task: the one way into running, after a start, a rebalance and a failure alike. What was committed is read
+ * from Kafka first; local state is brought there, never the other way round.
+ */
+import { DruseError } from '../errors.ts'
+import { partitionKey } from '../kafka/partition-key.ts'
+import type { PartitionReader } from '../kafka/partition-reader.ts'
+import { committedOffsets, listOffsets } from '../kafka/topics.ts'
+import type { Store } from '../ports.ts'
+import { RegionPart } from '../region/part.ts'
+import { memoryDisk } from '../store/index.ts'
+import type { SourceNode } from '../topology/graph.ts'
+import type { TopicPartition } from '../types.ts'
+import { agree } from './agreement.ts'
+import { InputQueue } from './input-queue.ts'
+import { changelogsOf, inputsOf, type TaskId, taskName } from './plan.ts'
+import { type RestoreProgress, replay } from './restore.ts'
+import type { Surroundings } from './surroundings.ts'
+import { type Destination, Task } from './task.ts'
+import {
+  type CommittedRegion,
+  definitionOf,
+  regionKey,
+  shortHash,
+  type TaskMetadata,
+} from './task-metadata.ts'
+import { type StateRegion, TaskState } from './task-state.ts'
+import { metaWrite, readMeta, type StoreMeta } from './task-store.ts'
+
+export interface TakeContext {
+  readonly surroundings: Surroundings
+  readonly reader: PartitionReader
+  readonly progress: (progress: RestoreProgress) => void
+}
+
+export interface TakenTask {
+  readonly task: Task
+  readonly state: TaskState
+}
+
+/** A task for which nothing was ever committed, and where it is to start. */
+export interface FirstStart {
+  readonly id: TaskId
+  readonly positions: readonly (TopicPartition & { readonly offset: number })[]
+  readonly metadata: TaskMetadata
+}
+
+/** The region's part of this task, before anything is known of its store. */
+interface PlannedRegion {
+  readonly name: string
+  readonly key: string
+  readonly persistent: boolean
+  readonly changelog: Destination
+  readonly committed: CommittedRegion
+}
+
+/**
+ * Opens and restores a task at what was committed for it.
+ * Errors: those of agreement.ts and restore.ts, REGION_CHANGED, TOPIC_RECREATED, STATE_WITHOUT_OFFSETS,
+ * OFFSETS_OLDER_THAN_STATE, DISK_FAILED.
+ */
+export async function takeTask(
+  context: TakeContext,
+  id: TaskId,
+  committed: TaskMetadata,
+  positions: ReadonlyMap<string, number>,
+  signal: AbortSignal,
+): Promise<TakenTask> {
+  const { surroundings } = context
+  const planned = await planRegions(context, id, committed, signal)
+  const persistent = planned.some((region) => region.persistent)
+    ? await openStore(surroundings, id, committed, planned)
+    : undefined
+  const memory = planned.some((region) => !region.persistent) ? await memoryDisk().open('memory') : undefined
+  try {
+    await restoreRegions(context, id, committed, planned, { persistent, memory }, signal)
+    return build(surroundings, id, committed, positions, planned, { persistent, memory })
+  } catch (error) {
+    await persistent?.close()
+    await memory?.close()
+    throw error
+  }
+}
+
+/**
+ * Where a task without committed offsets is to start; committing this, in a transaction of offsets alone, comes before
+ * its first record. Errors: STATE_WITHOUT_OFFSETS, OFFSETS_MISSING.
+ */
+export async function planFirstStart(
+  context: TakeContext,
+  id: TaskId,
+  signal: AbortSignal,
+): Promise<FirstStart> {
+  const { surroundings } = context
+  const { plan, directory, cluster, clusterHash, random } = surroundings
+  const regions: Record<string, CommittedRegion> = {}
+  for (const { region, topic } of changelogsOf(plan, id.sub)) {
+    const changelog = { topic, partition: id.partition }
+    if (await holdsData(context, changelog, signal)) {
+      throw stateWithoutOffsets(id, `its changelog ${partitionKey(changelog)} holds records`)
+    }
+    const topicHash = shortHash(surroundings.topicId(topic))
+    regions[regionKey(region.name)] = { position: 0, definition: definitionOf(region), changelog: topicHash }
+  }
+  if (await directory.hasTask(id)) {
+    const store = await directory.openTask(id, cluster.clock)
+    const meta = readMeta(store)
+    await store.close()
+    if (meta !== undefined)
+      throw stateWithoutOffsets(id, `its directory in ${directory.disk.root} holds state`)
+  }
+  const inputs = inputsOf(plan, id)
+  const offsets = new Map<string, number>()
+  for (const at of ['earliest', 'latest'] as const) {
+    const wanted = inputs.filter(({ topic }) => resetOf(id, topic) === at)
+    for (const [key, offset] of await listOffsets(cluster, wanted, at)) offsets.set(key, offset)
+  }
+  const without = inputs.find((at) => !offsets.has(partitionKey(at)))
+  if (without !== undefined) {
+    throw new DruseError(
+      'OFFSETS_MISSING',
+      `Nothing is committed for ${partitionKey(without)}, and its offsetReset is 'none'`,
+      { task: taskName(id) },
+    )
+  }
+  return {
+    id,
+    positions: inputs.map((at) => ({ ...at, offset: offsets.get(partitionKey(at)) as number })),
+    metadata: {
+      sequence: 0,
+      incarnation: Buffer.from(random.bytes(4)).toString('hex'),
+      cluster: clusterHash,
+      offset: 0,
+      streamTimeMs: -1,
+      regions,
+    },
+  }
+}
+
+/** X of every region, checked against what the topology and the cluster say now. */
+async function planRegions(
+  context: TakeContext,
+  id: TaskId,
+  committed: TaskMetadata,
+  signal: AbortSignal,
+): Promise<PlannedRegion[]> {
+  const { surroundings } = context
+  const planned: PlannedRegion[] = []
+  for (const { region, topic } of changelogsOf(surroundings.plan, id.sub)) {
+    const key = regionKey(region.name)
+    const changelog = surroundings.destinations(topic)[id.partition] as Destination
+    const definition = definitionOf(region)
+    const topicHash = shortHash(surroundings.topicId(topic))
+    const found = committed.regions[key]
+    if (found !== undefined && found.definition !== definition) {
+      throw new DruseError(
+        'REGION_CHANGED',
+        `Region '${region.name}' was committed with another definition than its present one (${region.kind}, key ${region.key.kind}, value ${region.value.kind}): its old entries cannot be read as new ones. Give it another name, or reset the application`,
+        { region: region.name, task: taskName(id) },
+      )
+    }
+    if (found !== undefined && found.changelog !== topicHash) {
+      throw new DruseError(
+        'TOPIC_RECREATED',
+        `The changelog ${topic} of region '${region.name}' is not the topic that state was committed for: it was deleted and created again. Reset the application`,
+        { region: region.name, topic },
+      )
+    }
+    if (found === undefined && (await holdsData(context, changelog, signal))) {
+      throw stateWithoutOffsets(
+        id,
+        `region '${region.name}' is new, but its changelog ${topic} holds records`,
+      )
+    }
+    planned.push({
+      name: region.name,
+      key,
+      persistent: region.store === 'persistent',
+      changelog,
+      committed: found ?? { position: 0, definition, changelog: topicHash },
+    })
+  }
+  const known = new Set(planned.map(({ key }) => key))
+  if (Object.keys(committed.regions).some((key) => !known.has(key))) {
+    surroundings.log.warn(
+      { task: taskName(id) },
+      'task: a region was removed from the topology; its changelog topic stays and can be deleted',
+    )
+  }
+  return planned
+}
+
+/** A store that is of this log, be it an empty one: what is not is moved aside, never deleted. */
+async function openStore(
+  surroundings: Surroundings,
+  id: TaskId,
+  committed: TaskMetadata,
+  planned: readonly PlannedRegion[],
+): Promise<Store> {
+  const { directory, cluster, log } = surroundings
+  let reason: string
+  try {
+    const store = await directory.openTask(id, cluster.clock)
+    try {
+      const foreign = whyForeign(readMeta(store), committed, planned)
+      if (foreign === undefined) return store
+      reason = foreign
+      await store.close()
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+  } catch (error) {
+    if (!DruseError.is(error, 'STORE_CORRUPT')) throw error
+    reason = error.message
+  }
+  const movedTo = await directory.moveTaskAside(id)
+  log.warn({ task: taskName(id), reason, movedTo }, 'task: its directory was moved aside, state is rebuilt')
+  return directory.openTask(id, cluster.clock)
+}
+
+function whyForeign(
+  meta: StoreMeta | undefined,
+  committed: TaskMetadata,
+  planned: readonly PlannedRegion[],
+): string | undefined {
+  if (meta === undefined) return undefined
+  if (meta.cluster !== committed.cluster) return 'it is of another cluster'
+  if (meta.incarnation !== committed.incarnation) return 'it is of an earlier life of the application'
+  for (const { key, name, committed: region } of planned) {
+    const stored = meta.regions[key]
+    if (stored === undefined) continue
+    if (stored.changelog !== region.changelog) return `region '${name}' is of another changelog topic`
+    if (stored.position > region.position) {
+      return `region '${name}' stands at ${stored.position}, committed is ${region.position}`
+    }
+  }
+  return undefined
+}
+
+interface Stores {
+  readonly persistent: Store | undefined
+  readonly memory: Store | undefined
+}
+
+async function restoreRegions(
+  context: TakeContext,
+  id: TaskId,
+  committed: TaskMetadata,
+  planned: readonly PlannedRegion[],
+  stores: Stores,
+  signal: AbortSignal,
+): Promise<void> {
+  const { surroundings, reader, progress } = context
+  const { cluster, log } = surroundings
+  const meta = stores.persistent && readMeta(stores.persistent)
+  const positions = new Map(
+    planned.map(({ key, persistent }) => [key, persistent ? (meta?.regions[key]?.position ?? 0) : 0]),
+  )
+  const metaAt = (sequence: number | null) =>
+    metaWrite({
+      ...committed,
+      sequence,
+      regions: Object.fromEntries(
+        planned
+          .filter(({ persistent }) => persistent)
+          .map(({ key, committed: { changelog } }) => [
+            key,
+            { position: positions.get(key) ?? 0, changelog },
+          ]),
+      ),
+    })
+  // One after the other: their positions stand in one entry of one store.
+  for (const { name, key, persistent, changelog, committed: region } of planned) {
+    const from = positions.get(key) as number
+    const { dataBeyond, records } = await replay(
+      {
+        task: taskName(id),
+        region: name,
+        changelog,
+        entries: surroundings.entries(name),
+        store: (persistent ? stores.persistent : stores.memory) as Store,
+        from,
+        to: region.position,
+        meta: (position) => {
+          if (!persistent) return []
+          positions.set(key, position)
+          return [metaAt(null)]
+        },
+        progress,
+      },
+      cluster,
+      reader,
+      signal,
+    )
+    if (signal.aborted) throw abandoned(id)
+    if (dataBeyond) await checkStillCommitted(surroundings, id, committed, name)
+    positions.set(key, region.position)
+    if (from < region.position) {
+      log.info(
+        { task: taskName(id), region: name, from, to: region.position, records },
+        'task: state replayed',
+      )
+    } else log.debug({ task: taskName(id), region: name, at: from }, 'task: state is there')
+  }
+  if (stores.persistent !== undefined && meta?.sequence !== committed.sequence) {
+    await stores.persistent.write([metaAt(committed.sequence)])
+  }
+}
+
+/** Another owner may have committed meanwhile; if it was not that, offsets and state do not fit together. */
+async function checkStillCommitted(
+  { cluster, plan, clusterHash }: Surroundings,
+  id: TaskId,
+  committed: TaskMetadata,
+  region: string,
+): Promise<void> {
+  const now = agree(
+    id,
+    await committedOffsets(cluster, plan.graph.application, inputsOf(plan, id)),
+    clusterHash,
+  )
+  if (now.kind !== 'committed' || now.metadata.sequence !== committed.sequence) throw abandoned(id)
+  throw new DruseError(
+    'OFFSETS_OLDER_THAN_STATE',
+    `The changelog of region '${region}' holds committed records beyond what the offsets of task ${taskName(id)} say: the offsets were set back. Processing from them would count records twice; reset the application`,
+    { task: taskName(id), region },
+  )
+}
+
+function build(
+  surroundings: Surroundings,
+  id: TaskId,
+  committed: TaskMetadata,
+  positions: ReadonlyMap<string, number>,
+  planned: readonly PlannedRegion[],
+  stores: Stores,
+): TakenTask {
+  let task: Task | undefined
+  const regions = new Map<string, StateRegion>()
+  for (const { name, key, persistent, changelog } of planned) {
+    const store = (persistent ? stores.persistent : stores.memory) as Store
+    const part = new RegionPart({
+      entries: surroundings.entries(name),
+      store,
+      maxRecordBytes: changelog.maxRecordBytes,
+      now: () => (task as Task).now(),
+      undoable: id.sub.sources.some((source) => source.onFailure !== 'fail'),
+    })
+    regions.set(name, { key, part, changelog, store })
+  }
+  const parts = new Map(Array.from(regions, ([name, { part }]) => [name, part]))
+  const inputs = inputsOf(surroundings.plan, id).map((at) => {
+    const source = sourceOf(id, at.topic)
+    const offset = positions.get(partitionKey(at))
+    const timestamp = source.kind === 'source' ? source.timestamp : undefined
+    return new InputQueue(at, offset ?? 0, surroundings.inputCodecs(at.topic), timestamp)
+  })
+  const { sequence, streamTimeMs } = committed
+  task = new Task({ id, inputs, parts, surroundings, sequence, streamTimeMs })
+  const full = Object.fromEntries(planned.map(({ key, committed: region }) => [key, region]))
+  return { task, state: new TaskState({ ...stores, regions, committed: { ...committed, regions: full } }) }
+}
+
+/** Whether a reader under read_committed would be given anything. */
+async function holdsData(
+  { surroundings: { cluster }, reader }: TakeContext,
+  at: TopicPartition,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const key = partitionKey(at)
+  const from = (await listOffsets(cluster, [at], 'earliest')).get(key) as number
+  const end = (await listOffsets(cluster, [at], 'latest')).get(key) as number
+  if (from >= end) return false
+  let found = false
+  await reader.read(
+    at,
+    from,
+    ({ batches, nextOffset }) => {
+      found = batches.length > 0
+      return found || nextOffset >= end
+    },
+    signal,
+  )
+  return found
+}
+
+function sourceOf({ sub }: TaskId, topic: string) {
+  const found = sub.sources.find((source) =>
+    source.kind === 'source' ? source.topics.includes(topic) : source.topic === topic,
+  )
+  if (found === undefined) throw new Error(`no source reads ${topic}`)
+  return found
+}
+
+/** What is repartitioned is this application's own: none of it may be passed over. */
+function resetOf(id: TaskId, topic: string): SourceNode['reset'] {
+  const source = sourceOf(id, topic)
+  return source.kind === 'source' ? source.reset : 'earliest'
+}
+
+function stateWithoutOffsets(id: TaskId, what: string): DruseError {
+  return new DruseError(
+    'STATE_WITHOUT_OFFSETS',
+    `No offsets are committed for task ${taskName(id)}, but ${what}: the offsets have expired or were deleted. Starting anew would process old input onto old state; reset the application`,
+    { task: taskName(id) },
+  )
+}
+
+/** Not an error of the task: it is taken again, or by another. */
+function abandoned(id: TaskId): DruseError {
+  return new DruseError('TASK_ABANDONED', `Task ${taskName(id)} was given up while it was restored`)
+}

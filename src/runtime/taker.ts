@@ -1,0 +1,157 @@
+/** Takes many tasks at once, beside the loop: each as soon as Kafka says what was committed for it. */
+import { DruseError } from '../errors.ts'
+import { partitionKey } from '../kafka/partition-key.ts'
+import { pause } from '../kafka/retry.ts'
+import { type CommittedOffset, committedOffsets } from '../kafka/topics.ts'
+import { type Agreement, agree } from './agreement.ts'
+import type { DruseSettings } from './options.ts'
+import { inputsOf, type TaskId, taskName } from './plan.ts'
+import { type FirstStart, planFirstStart, type TakeContext, type TakenTask, takeTask } from './take.ts'
+
+export interface TakerHandlers {
+  taken(task: TakenTask, signal: AbortSignal): void
+  /** Resolves when they are committed, or will not be. */
+  firstStarts(starts: readonly FirstStart[], signal: AbortSignal): Promise<void>
+  failed(id: TaskId, error: unknown): void
+}
+
+const AGAIN_MS = 50
+const AFTER_FAILURE_MS = 1_000
+/** How often a broker looks for transactions that are over time (transaction.abort.timed.out.transaction.cleanup.interval.ms). */
+const CLEAN_UP_INTERVAL_MS = 10_000
+
+export class Taker {
+  readonly #context: TakeContext
+  readonly #settings: DruseSettings
+  readonly #handlers: TakerHandlers
+
+  constructor(context: TakeContext, settings: DruseSettings, handlers: TakerHandlers) {
+    this.#context = context
+    this.#settings = settings
+    this.#handlers = handlers
+  }
+
+  /** `kept`: tasks that are still open here, to go on if nobody has committed for them since. */
+  take(ids: readonly TaskId[], kept: ReadonlyMap<string, TakenTask>, signal: AbortSignal): void {
+    void this.#takeAll(ids, kept, signal)
+  }
+
+  async #takeAll(
+    ids: readonly TaskId[],
+    kept: ReadonlyMap<string, TakenTask>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { cluster, log } = this.#context.surroundings
+    const { clock } = cluster
+    const patientUntilMs = clock.monotonicMs() + this.#settings.transactionTimeoutMs + CLEAN_UP_INTERVAL_MS
+    let told = false
+    for (let left = ids; left.length > 0 && !signal.aborted; ) {
+      let agreements: ReadonlyMap<TaskId, Agreement>
+      try {
+        agreements = await this.#agreements(left)
+      } catch (error) {
+        log.warn({ error }, 'tasks: the committed offsets cannot be read, trying again')
+        await pause(clock, AFTER_FAILURE_MS, signal)
+        continue
+      }
+      if (signal.aborted) return
+      const starts: FirstStart[] = []
+      const again: TaskId[] = []
+      for (const [id, agreement] of agreements) {
+        if (agreement.kind === 'committed') void this.#takeOne(id, agreement, kept.get(taskName(id)), signal)
+        else if (agreement.kind === 'unstable') again.push(id)
+        else {
+          const start = await this.#attempt(id, signal, () => planFirstStart(this.#context, id, signal))
+          if (start === undefined) continue
+          starts.push(start)
+          again.push(id)
+        }
+      }
+      if (signal.aborted) return
+      if (starts.length > 0) await this.#handlers.firstStarts(starts, signal)
+      else if (again.length > 0) {
+        if (clock.monotonicMs() > patientUntilMs) {
+          for (const id of again) this.#handlers.failed(id, unstable(id))
+          return
+        }
+        if (!told) {
+          const waiting = again.map(taskName).join(' ')
+          log.info({ tasks: waiting }, 'tasks: waiting until an earlier owner’s transaction has ended')
+        }
+        told = true
+        await pause(clock, AGAIN_MS, signal)
+      }
+      left = again
+    }
+  }
+
+  async #takeOne(
+    id: TaskId,
+    { metadata, positions }: Extract<Agreement, { kind: 'committed' }>,
+    kept: TakenTask | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const own = kept?.state.committed
+    if (
+      kept !== undefined &&
+      own?.sequence === metadata.sequence &&
+      own.incarnation === metadata.incarnation
+    ) {
+      this.#handlers.taken(kept, signal)
+      return
+    }
+    await kept?.state.close()
+    const taken = await this.#attempt(id, signal, () =>
+      takeTask(this.#context, id, metadata, positions, signal),
+    )
+    if (taken !== undefined) this.#handlers.taken(taken, signal)
+  }
+
+  /** Undefined: given up, or failed and told. What may pass by itself is tried until it does. */
+  async #attempt<T>(id: TaskId, signal: AbortSignal, attempt: () => Promise<T>): Promise<T | undefined> {
+    const { clock, log } = this.#context.surroundings
+    while (!signal.aborted) {
+      try {
+        return await attempt()
+      } catch (error) {
+        if (signal.aborted) return undefined
+        if (!(error instanceof DruseError) || error.kind !== 'transient') {
+          this.#handlers.failed(id, error)
+          return undefined
+        }
+        log.warn({ task: taskName(id), error }, 'task: cannot be taken yet, trying again')
+        await pause(clock, AFTER_FAILURE_MS, signal)
+      }
+    }
+    return undefined
+  }
+
+  async #agreements(ids: readonly TaskId[]): Promise<ReadonlyMap<TaskId, Agreement>> {
+    const { plan, cluster, clusterHash } = this.#context.surroundings
+    const wanted = ids.map((id) => ({ id, inputs: inputsOf(plan, id) }))
+    const committed = await committedOffsets(
+      cluster,
+      plan.graph.application,
+      wanted.flatMap(({ inputs }) => inputs),
+    )
+    const byKey = new Map(committed.map((at) => [partitionKey(at), at]))
+    const agreements = new Map<TaskId, Agreement>()
+    for (const { id, inputs } of wanted) {
+      try {
+        const found = inputs.map((at) => byKey.get(partitionKey(at)) as CommittedOffset)
+        agreements.set(id, agree(id, found, clusterHash))
+      } catch (error) {
+        this.#handlers.failed(id, error)
+      }
+    }
+    return agreements
+  }
+}
+
+function unstable(id: TaskId): DruseError {
+  return new DruseError(
+    'OFFSETS_UNSTABLE',
+    `A transaction holds the offsets of task ${taskName(id)} and does not end, longer than its time-out allows. Look for hanging transactions (kafka-transactions.sh find-hanging)`,
+    { task: taskName(id) },
+  )
+}

@@ -1,0 +1,126 @@
+/**
+ * What Druse commits with a task's input offsets, as the offsets' metadata: where the truth about its state stands.
+ *
+ *   [1,"x",<sequence>,"<incarnation>","<cluster>",<offset>,<stream time>,{"<region>":[<X>,"<definition>","<topic>"]}]
+ *
+ * Compact, for brokers take 4096 bytes by default (offset.metadata.max.bytes); text, so that Kafka's own tools show it.
+ */
+import { createHash } from 'node:crypto'
+import { DruseError } from '../errors.ts'
+import type { AnyRegion } from '../region/definition.ts'
+
+const FORMAT = 1
+export const METADATA_BYTES_MAX = 4096
+
+export interface CommittedRegion {
+  /** The changelog position that belongs to the committed offsets: X. */
+  readonly position: number
+  readonly definition: string
+  /** Hash of the changelog's topic id. */
+  readonly changelog: string
+}
+
+export interface TaskMetadata {
+  readonly sequence: number
+  /** Drawn at the first start; another one means: not the same life of this application. */
+  readonly incarnation: string
+  readonly cluster: string
+  /** The offset that this metadata was committed with. */
+  readonly offset: number
+  /** -1: no record yet. */
+  readonly streamTimeMs: number
+  /** By `regionKey`. */
+  readonly regions: Readonly<Record<string, CommittedRegion>>
+}
+
+/** Eight hexadecimal digits: enough to notice that something is another thing, not to keep anyone out. */
+export function shortHash(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 8)
+}
+
+export function regionKey(name: string): string {
+  return shortHash(`region ${name}`)
+}
+
+/** Changes when old bytes would mean something else: kind and serde kinds, not an Avro schema's version. */
+export function definitionOf(region: Pick<AnyRegion, 'kind' | 'key' | 'value'>): string {
+  return shortHash(`${region.kind} ${region.key.kind} ${region.value.kind}`)
+}
+
+export function encodeMetadata(metadata: TaskMetadata): string {
+  const { sequence, incarnation, cluster, offset, streamTimeMs, regions } = metadata
+  const parts = Object.entries(regions).map(([key, { position, definition, changelog }]) => [
+    key,
+    [position, definition, changelog],
+  ])
+  return JSON.stringify([
+    FORMAT,
+    'x',
+    sequence,
+    incarnation,
+    cluster,
+    offset,
+    streamTimeMs,
+    Object.fromEntries(parts),
+  ])
+}
+
+/** Errors: METADATA_FOREIGN (not Druse's), METADATA_NEWER. `where` begins the message. */
+export function decodeMetadata(text: string, where: string): TaskMetadata {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text)
+  } catch {
+    parsed = undefined
+  }
+  if (!Array.isArray(parsed) || typeof parsed[0] !== 'number') throw foreign(where, text)
+  if (parsed[0] > FORMAT) {
+    throw new DruseError(
+      'METADATA_NEWER',
+      `${where} was committed by a newer Druse (format ${parsed[0]}, this one knows ${FORMAT}); run that version`,
+    )
+  }
+  const [, mode, sequence, incarnation, cluster, offset, streamTimeMs, regions] = parsed
+  const numbers = [sequence, offset, streamTimeMs].every(Number.isSafeInteger)
+  const texts = [incarnation, cluster].every((value) => typeof value === 'string')
+  if (mode !== 'x' || !numbers || !texts || typeof regions !== 'object' || regions === null) {
+    throw foreign(where, text)
+  }
+  const committed = Object.entries(regions as object).map(([key, value]) => {
+    const [position, definition, changelog] = Array.isArray(value) ? value : []
+    if (!Number.isSafeInteger(position) || typeof definition !== 'string' || typeof changelog !== 'string') {
+      throw foreign(where, text)
+    }
+    return [key, { position, definition, changelog }] as const
+  })
+  return { sequence, incarnation, cluster, offset, streamTimeMs, regions: Object.fromEntries(committed) }
+}
+
+/** The most bytes that a task with these regions can come to need. Errors: TOPOLOGY_INVALID. */
+export function checkMetadataFits(regionCount: number, subTopology: string): void {
+  const widest = Number.MAX_SAFE_INTEGER
+  const region = { position: widest, definition: '00000000', changelog: '00000000' }
+  const regions = Object.fromEntries(
+    Array.from({ length: regionCount }, (_, i) => [String(i).padStart(8, '0'), region]),
+  )
+  const text = encodeMetadata({
+    sequence: widest,
+    incarnation: '00000000',
+    cluster: '00000000',
+    offset: widest,
+    streamTimeMs: widest,
+    regions,
+  })
+  if (text.length <= METADATA_BYTES_MAX) return
+  throw new DruseError(
+    'TOPOLOGY_INVALID',
+    `The sub-topology that reads '${subTopology}' has ${regionCount} regions, too many for the ${METADATA_BYTES_MAX} bytes that Kafka takes with an offset; split it with a repartition()`,
+  )
+}
+
+function foreign(where: string, text: string): DruseError {
+  return new DruseError(
+    'METADATA_FOREIGN',
+    `${where} was not committed by Druse (metadata ${JSON.stringify(text.slice(0, 60))}): another consumer uses this group, or a tool has moved the offsets. Reset the application, or give it another name`,
+  )
+}

@@ -1,0 +1,107 @@
+/** The state of a task at rest: its stores, and where they stand against Kafka. */
+import { DruseError } from '../errors.ts'
+import { partitionKey } from '../kafka/partition-key.ts'
+import type { Store } from '../ports.ts'
+import type { Overlay } from '../region/overlay.ts'
+import { overlayWrites, type RegionPart } from '../region/part.ts'
+import type { Destination, SealedTask } from './task.ts'
+import { type CommittedRegion, encodeMetadata, type TaskMetadata } from './task-metadata.ts'
+import { metaWrite } from './task-store.ts'
+
+/** A region's part as its task holds it. */
+export interface StateRegion {
+  readonly key: string
+  readonly part: RegionPart
+  readonly changelog: Destination
+  /** Where the part's entries lie. */
+  readonly store: Store
+}
+
+export class TaskState {
+  /** LevelDB's; undefined when no region of the task is persistent. */
+  readonly #persistent: Store | undefined
+  readonly #memory: Store | undefined
+  readonly #regions: ReadonlyMap<string, StateRegion>
+  #committed: TaskMetadata
+  #broken = false
+
+  constructor(options: {
+    persistent: Store | undefined
+    memory: Store | undefined
+    regions: ReadonlyMap<string, StateRegion>
+    committed: TaskMetadata
+  }) {
+    this.#persistent = options.persistent
+    this.#memory = options.memory
+    this.#regions = options.regions
+    this.#committed = options.committed
+  }
+
+  /** As of the newest answered commit. */
+  get committed(): TaskMetadata {
+    return this.#committed
+  }
+
+  changelog(region: string): Destination {
+    return this.#region(region).changelog
+  }
+
+  /** What a commit will say, from where its changelog records went. A region without new records keeps its X. */
+  advance(sealed: SealedTask, ends: ReadonlyMap<string, number>): TaskMetadata {
+    const regions: Record<string, CommittedRegion> = {}
+    for (const [name, { key, changelog }] of this.#regions) {
+      const before = this.#committed.regions[key] as CommittedRegion
+      const end = ends.get(partitionKey(changelog))
+      if (end === undefined && (sealed.overlays.get(name)?.size ?? 0) > 0) {
+        throw new Error(`the changes of region ${name} were not produced`)
+      }
+      regions[key] = { ...before, position: end ?? before.position }
+    }
+    const { sequence, streamTimeMs } = sealed
+    return { ...this.#committed, sequence, streamTimeMs, regions }
+  }
+
+  metadata(next: TaskMetadata, offset: number): string {
+    return encodeMetadata({ ...next, offset })
+  }
+
+  /** The transaction has been answered: overlay, positions and sequence, all in one batch. Returns why it could not. */
+  async store(sealed: SealedTask, next: TaskMetadata): Promise<DruseError | undefined> {
+    this.#committed = next
+    for (const { part } of this.#regions.values()) part.committed()
+    try {
+      await this.#memory?.write(this.#writes(sealed.overlays, this.#memory))
+      await this.#persistent?.write([...this.#writes(sealed.overlays, this.#persistent), metaWrite(next)])
+    } catch (cause) {
+      // LevelDB takes writes after a failed one that its recovery may drop: this handle is not written to again.
+      this.#broken = true
+      return new DruseError(
+        'STATE_WRITE_FAILED',
+        `The committed state of task ${sealed.task.name} could not be stored: ${String(cause)}. Nothing is lost: it is read again from the changelog when the task starts anew`,
+        { task: sealed.task.name, cause },
+      )
+    }
+    for (const { part } of this.#regions.values()) part.applied()
+    return undefined
+  }
+
+  /** After a failed store: no more commits of this task. */
+  get isBroken(): boolean {
+    return this.#broken
+  }
+
+  async close(): Promise<void> {
+    await this.#persistent?.close()
+    await this.#memory?.close()
+  }
+
+  #writes(overlays: ReadonlyMap<string, Overlay>, store: Store) {
+    return [...overlays].flatMap(([name, overlay]) =>
+      this.#region(name).store === store ? overlayWrites(overlay) : [],
+    )
+  }
+
+  #region(name: string): StateRegion {
+    return this.#regions.get(name) as StateRegion
+  }
+}

@@ -1,0 +1,331 @@
+/**
+ * A task: one sub-topology on one partition. Takes records in and turns them into effects in memory: output records,
+ * region writes, input positions. It does no I/O but point reads of its regions; what becomes of the effects is
+ * decided in commit.ts.
+ */
+import { DruseError } from '../errors.ts'
+import { partitionFor } from '../kafka/partitioner.ts'
+import { recordBytesMax } from '../kafka/record-batch.ts'
+import type { Codec } from '../ports.ts'
+import type { ReadableRegion } from '../region/definition.ts'
+import type { Overlay } from '../region/overlay.ts'
+import type { RegionPart } from '../region/part.ts'
+import { type CompiledSource, compile } from '../topology/compile.ts'
+import type { RepartitionNode, SinkNode, SourceNode, Step } from '../topology/graph.ts'
+import type { StreamRecord } from '../topology/record.ts'
+import { operatorFailed } from '../topology/steps.ts'
+import type { ErrorPolicy, Header, TopicPartition } from '../types.ts'
+import type { Head, InputQueue } from './input-queue.ts'
+import { type TaskId, taskName } from './plan.ts'
+
+/** One partition of a topic that is written to; the same object for all records that go there. */
+export interface Destination extends TopicPartition {
+  readonly maxRecordBytes: number
+}
+
+export interface Output {
+  readonly to: Destination
+  readonly timestamp: number
+  readonly key: Uint8Array | null
+  readonly value: Uint8Array | null
+  readonly headers: readonly Header[]
+}
+
+/** The partitions of a topic, in order. */
+export type TopicDestinations = readonly Destination[]
+
+/** Everything outside of its own state that a task needs to turn records into effects. */
+export interface TaskSurroundings {
+  destinations(topic: string): TopicDestinations
+  codec(node: SinkNode | RepartitionNode, part: 'key' | 'value'): Codec<unknown>
+  globalRegion(name: string): ReadableRegion<unknown, unknown>
+  warn(details: object, message: string): void
+}
+
+/** The effects of a task since its last seal, final. */
+export interface SealedTask {
+  readonly task: Task
+  readonly outputs: readonly Output[]
+  readonly overlays: ReadonlyMap<string, Overlay>
+  /** Of all input partitions, moved or not. */
+  readonly positions: readonly (TopicPartition & { readonly offset: number })[]
+  readonly streamTimeMs: number
+  readonly sequence: number
+}
+
+export interface TaskOptions {
+  readonly id: TaskId
+  readonly inputs: readonly InputQueue[]
+  readonly parts: ReadonlyMap<string, RegionPart>
+  readonly surroundings: TaskSurroundings
+  /** As committed. */
+  readonly sequence: number
+  readonly streamTimeMs: number
+}
+
+export class Task {
+  readonly id: TaskId
+  readonly name: string
+  readonly inputs: readonly InputQueue[]
+  readonly parts: ReadonlyMap<string, RegionPart>
+  readonly #surroundings: TaskSurroundings
+  readonly #sources: Map<string, CompiledSource>
+  /** Whether a failing record may have to be taken back alone. */
+  readonly #undoable: boolean
+  #sequence: number
+  #streamTimeMs: number
+  #outputs: Output[] = []
+  #outputBytes = 0
+  #committedPositions: string
+  #recordTimestamp = 0
+  #roundRobin = 0
+  /** The record under way, when its operators return a promise. */
+  #busy: Promise<void> | undefined
+  #processed = 0
+
+  constructor({ id, inputs, parts, surroundings, sequence, streamTimeMs }: TaskOptions) {
+    this.id = id
+    this.name = taskName(id)
+    this.inputs = inputs
+    this.parts = parts
+    this.#surroundings = surroundings
+    this.#sequence = sequence
+    this.#streamTimeMs = streamTimeMs
+    this.#sources = compile(id.sub, {
+      region: (name) => parts.get(name) as RegionPart,
+      globalRegion: (name) => surroundings.globalRegion(name),
+      output: (node) => this.#output(node),
+    })
+    this.#undoable = isUndoable(id)
+    this.#committedPositions = this.#positionsText()
+  }
+
+  /** Of the newest sealed commit, or of the one it was taken with. */
+  get sequence(): number {
+    return this.#sequence
+  }
+
+  get streamTimeMs(): number {
+    return this.#streamTimeMs
+  }
+
+  /** Records taken from the inputs since this task began here. */
+  get processed(): number {
+    return this.#processed
+  }
+
+  get busy(): Promise<void> | undefined {
+    return this.#busy
+  }
+
+  /** Of effects not yet sealed, roughly. */
+  get bytes(): number {
+    let bytes = this.#outputBytes
+    for (const part of this.parts.values()) bytes += part.bytes
+    return bytes
+  }
+
+  get hasInput(): boolean {
+    return this.inputs.some((input) => input.head() !== undefined)
+  }
+
+  /** Whether there is anything to commit. */
+  get isDirty(): boolean {
+    return this.#outputs.length > 0 || this.#positionsText() !== this.#committedPositions
+  }
+
+  /** For the entries that operators put without a time. */
+  readonly now = (): number => this.#recordTimestamp
+
+  /**
+   * Processes the next record: of several inputs, the one with the lowest timestamp. Returns false when there is none;
+   * a promise when the record's operators returned one (`busy` until then).
+   * Errors, thrown or rejected: whatever policy 'fail' lets through. The task's effects are then to be dropped.
+   */
+  processNext(): boolean | Promise<void> {
+    const input = this.#nextInput()
+    const head = input?.head()
+    if (input === undefined || head === undefined) return false
+    const compiled = this.#sources.get(input.topic) as CompiledSource
+    this.#recordTimestamp = head.timestamp
+    if (head.record === undefined) {
+      this.#answer(compiled.source.onUndecodable, input, head, head.error)
+      this.#finish(input, head)
+      return true
+    }
+    if (head.timestamp > this.#streamTimeMs) this.#streamTimeMs = head.timestamp
+    const mark = this.#mark()
+    try {
+      const pending = compiled.step(head.record)
+      if (pending !== undefined) {
+        this.#busy = this.#settle(pending, compiled, input, head, mark).finally(() => {
+          this.#busy = undefined
+        })
+        return this.#busy
+      }
+    } catch (error) {
+      this.#takeBack(mark)
+      this.#answer(compiled.source.onFailure, input, head, error)
+    }
+    this.#finish(input, head)
+    return true
+  }
+
+  /** Makes the effects since the last seal final; the next ones go on top. Between records only. */
+  seal(): SealedTask {
+    if (this.#busy !== undefined) throw new Error(`task ${this.name} is in the middle of a record`)
+    const outputs = this.#outputs
+    this.#outputs = []
+    this.#outputBytes = 0
+    this.#sequence += 1
+    this.#committedPositions = this.#positionsText()
+    return {
+      task: this,
+      outputs,
+      overlays: new Map(Array.from(this.parts, ([name, part]) => [name, part.seal()])),
+      positions: this.inputs.map(({ topic, partition, position: offset }) => ({ topic, partition, offset })),
+      streamTimeMs: this.#streamTimeMs,
+      sequence: this.#sequence,
+    }
+  }
+
+  async #settle(
+    pending: Promise<void>,
+    compiled: CompiledSource,
+    input: InputQueue,
+    head: Head,
+    mark: number,
+  ): Promise<void> {
+    try {
+      await pending
+    } catch (error) {
+      this.#takeBack(mark)
+      this.#answer(compiled.source.onFailure, input, head, error)
+    }
+    this.#finish(input, head)
+  }
+
+  #finish(input: InputQueue, head: Head): void {
+    if (input.head() !== head) throw new Error(`task ${this.name}: another record was taken meanwhile`)
+    input.shift()
+    this.#processed += 1
+  }
+
+  #nextInput(): InputQueue | undefined {
+    const [only] = this.inputs
+    if (this.inputs.length === 1) return only
+    let lowest: InputQueue | undefined
+    for (const input of this.inputs) {
+      const timestamp = input.head()?.timestamp
+      if (timestamp === undefined) continue
+      if (lowest === undefined || timestamp < (lowest.head() as Head).timestamp) lowest = input
+    }
+    return lowest
+  }
+
+  #mark(): number {
+    if (this.#undoable) for (const part of this.parts.values()) part.mark()
+    return this.#outputs.length
+  }
+
+  /** The effects of the record under way, gone: others of this transaction stay. */
+  #takeBack(mark: number): void {
+    if (!this.#undoable) return
+    this.#outputs.length = mark
+    for (const part of this.parts.values()) part.undo()
+  }
+
+  #answer(
+    policy: ErrorPolicy,
+    { topic, partition }: InputQueue,
+    { raw, timestamp }: Head,
+    error: unknown,
+  ): void {
+    if (policy === 'fail' || !isOfTheRecord(error)) throw error
+    const origin = { topic, partition, offset: raw.offset }
+    this.#surroundings.warn({ task: this.name, ...origin, policy, error }, 'task: a record is left out')
+    if (policy === 'skip') return
+    const to = choose(this.#surroundings.destinations(policy.deadLetter), raw.key, this.#roundRobin++)
+    this.#emit({
+      to,
+      timestamp,
+      key: raw.key,
+      value: raw.value,
+      headers: [...raw.headers, ...deadLetterHeaders(error, origin)],
+    })
+  }
+
+  #output(node: SinkNode | RepartitionNode): Step {
+    const destinations = this.#surroundings.destinations(node.topic)
+    const keys = this.#surroundings.codec(node, 'key')
+    const values = this.#surroundings.codec(node, 'value')
+    return (record: StreamRecord) => {
+      try {
+        const key = encode(keys, record.key, 'key', node.topic)
+        const value = encode(values, record.value, 'value', node.topic)
+        // A keyless record has no place of its own; any will do, but it is chosen once.
+        const to = choose(destinations, key, key === null ? this.#roundRobin++ : 0)
+        this.#emit({ to, timestamp: record.timestamp, key, value, headers: record.headers })
+      } catch (error) {
+        throw operatorFailed(node.name, record, error)
+      }
+    }
+  }
+
+  #emit(output: Output): void {
+    const bytes = recordBytesMax(output.key, output.value, output.headers)
+    const { topic, maxRecordBytes } = output.to
+    if (bytes > maxRecordBytes) {
+      throw new DruseError(
+        'RECORD_TOO_LARGE',
+        `A record for topic '${topic}' has ${bytes} bytes, the topic takes ${maxRecordBytes}; raise its max.message.bytes or write less`,
+        { topic, bytes, limitBytes: maxRecordBytes },
+      )
+    }
+    this.#outputs.push(output)
+    this.#outputBytes += bytes
+  }
+
+  #positionsText(): string {
+    return this.inputs.map((input) => input.position).join()
+  }
+}
+
+function isUndoable({ sub }: TaskId): boolean {
+  return sub.sources.some((source: SourceNode | RepartitionNode) => source.onFailure !== 'fail')
+}
+
+function choose(destinations: TopicDestinations, key: Uint8Array | null, turn: number): Destination {
+  const count = destinations.length
+  return destinations[key === null ? turn % count : partitionFor(key, count)] as Destination
+}
+
+function encode(codec: Codec<unknown>, value: unknown, part: string, topic: string): Uint8Array | null {
+  if (value === null) return null
+  if (value !== undefined) return codec.encode(value)
+  throw new DruseError(
+    'ENCODE_FAILED',
+    `A record for topic '${topic}' has an undefined ${part}; an operator returned nothing. Use null where nothing is meant`,
+  )
+}
+
+/** No policy of the application's applies to what its disk or a service does: that would lose records. */
+function isOfTheRecord(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (at instanceof DruseError && (at.kind !== 'user' || at.code === 'STORE_CLOSED')) return false
+  }
+  return true
+}
+
+/** `druse.error.*`: what happened, and where the record came from. */
+function deadLetterHeaders(
+  error: unknown,
+  { topic, partition, offset }: TopicPartition & { offset: number },
+): Header[] {
+  const code = error instanceof DruseError ? error.code : 'OPERATOR_FAILED'
+  const message = error instanceof Error ? error.message : String(error)
+  return Object.entries({ code, message, topic, partition, offset }).map(([name, value]) => ({
+    key: `druse.error.${name}`,
+    value: Buffer.from(String(value), 'utf8'),
+  }))
+}
