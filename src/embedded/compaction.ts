@@ -12,6 +12,7 @@
  * Compressed batches, which this broker cannot open, count as having no keys and are kept as they are.
  */
 import { crc32c } from '@node-rs/crc32'
+import { DruseError } from '../errors.ts'
 import {
   BATCH_OVERHEAD_BYTES,
   type BatchHeader,
@@ -51,6 +52,7 @@ export class Cleaner {
     if (!config.isCompacted || log.dirtyBytes < cleanableBytesMin || this.#running.has(log)) return
     if (log.dirtyBytes / log.sizeBytes < config.minCleanableRatio) return
     this.clean(log, config).catch((cause: unknown) => {
+      if (DruseError.is(cause, 'BROKER_CLOSED')) return
       this.#context.log.error({ cause }, 'Compaction failed')
     })
   }
@@ -136,7 +138,7 @@ export class Cleaner {
       })
       yield chunk
       from = to
-      await new Promise<void>((resolve) => this.#context.clock.wake(0, resolve))
+      await this.#context.turn()
     }
   }
 }

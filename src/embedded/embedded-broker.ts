@@ -44,7 +44,13 @@ export class EmbeddedBroker {
   private constructor(options: BrokerOptions) {
     const { store, clock, random, log = NO_LOG } = options
     this.#wakes = new Wakes(clock)
-    this.#context = { clock: this.#wakes, random, log, settings: settingsOf(options) }
+    this.#context = {
+      clock: this.#wakes,
+      turn: () => this.#wakes.turn(),
+      random,
+      log,
+      settings: settingsOf(options),
+    }
     this.#journal =
       store === undefined ? MEMORY_JOURNAL : new StoreJournal(store, (cause) => this.#onStoreFailed(cause))
     const context = this.#context
@@ -104,6 +110,7 @@ export class EmbeddedBroker {
   /**
    * Compacts the logs of these topics, or of all, up to their last stable offsets, if their `cleanup.policy` says so.
    * It happens by itself too, when the dirty part of a log is large. Durable when it resolves.
+   * Errors: BROKER_CLOSED, and those of the store.
    */
   async compact(topics?: readonly string[]): Promise<void> {
     for (const topic of [...this.#topics.all()]) {

@@ -54,6 +54,8 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
 /** What the parts of the broker reach the outside by. */
 export interface Context {
   readonly clock: Clock
+  /** Resolves when others have had their turn. Errors: BROKER_CLOSED. */
+  readonly turn: () => Promise<void>
   readonly random: Random
   readonly log: Logger
   readonly settings: BrokerSettings

@@ -1,9 +1,11 @@
 /** A clock whose wakes all end with the broker, and do not call back after it. */
+import { DruseError } from '../errors.ts'
 import type { Clock } from '../ports.ts'
 
 export class Wakes implements Clock {
   readonly #clock: Clock
   readonly #cancels = new Set<() => void>()
+  readonly #turns = new Set<(error: DruseError) => void>()
   #isClosed = false
 
   constructor(clock: Clock) {
@@ -31,9 +33,30 @@ export class Wakes implements Clock {
     }
   }
 
+  /** Resolves when others have had their turn. Errors: BROKER_CLOSED. */
+  turn(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) {
+        reject(closed())
+        return
+      }
+      this.#turns.add(reject)
+      this.wake(0, () => {
+        this.#turns.delete(reject)
+        resolve()
+      })
+    })
+  }
+
   close(): void {
     this.#isClosed = true
+    for (const reject of this.#turns) reject(closed())
+    this.#turns.clear()
     for (const cancel of this.#cancels) cancel()
     this.#cancels.clear()
   }
+}
+
+function closed(): DruseError {
+  return new DruseError('BROKER_CLOSED', 'The embedded broker has been closed')
 }
