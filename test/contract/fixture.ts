@@ -158,16 +158,18 @@ export class Session {
     offset: number,
     isolation: Isolation = 'read_committed',
     options: Partial<Requests['Fetch']> & { readonly partitionBytes?: number } = {},
+    connection = this.#connection(),
   ): Promise<FetchedPartition> {
     const { partitionBytes = 1_000_000, ...rest } = options
-    const { partitions } = await this.send('Fetch', {
+    const request: Requests['Fetch'] = {
       maxWaitMs: 0,
       minBytes: 1,
       maxBytes: 10_000_000,
       isolation,
       partitions: [{ ...place, offset, maxBytes: partitionBytes }],
       ...rest,
-    })
+    }
+    const { partitions } = await this.send('Fetch', request, connection)
     return only(partitions)
   }
 
