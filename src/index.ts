@@ -29,7 +29,7 @@ export {
 } from './runtime/transactional-producer.ts'
 export type { TaskHealth, TaskStatus } from './runtime/worker.ts'
 export * from './serde/index.ts'
-export { levelDisk, memoryDisk } from './store/index.ts'
+export { levelDisk, type MemoryDisk, memoryDisk } from './store/index.ts'
 export { consoleLogger, silentLogger, systemClock, systemRandom } from './system.ts'
 export type { ForwardOptions, ProcessContext, Processor } from './topology/process.ts'
 export { StreamRecord } from './topology/record.ts'

@@ -284,6 +284,8 @@ export interface Registry {
   idOf(subject: string, schema: string): Promise<number>
   /** Errors: SCHEMA_UNKNOWN, REGISTRY_UNAVAILABLE. */
   schemaOf(id: number): Promise<string>
+  /** The schema of an id that this process, or an earlier one with the same state directory, has asked for. */
+  cached?(id: number): string | undefined
 }
 
 // --- Serdes ---------------------------------------------------------------------------------------------------
@@ -293,6 +295,8 @@ export interface CodecContext {
   readonly topic: string
   readonly part: 'key' | 'value'
   readonly registry: Registry | undefined
+  /** False: only `decode` is used, so nothing needs to be registered. */
+  readonly writes: boolean
 }
 
 /** A serde bound to one topic: synchronous on the path of a record. */

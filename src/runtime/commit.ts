@@ -95,7 +95,10 @@ function makeBatches(tasks: SealedTransaction['tasks']): PartitionBatches[] {
   const writers = new Map<Destination, BatchWriter[]>()
   const room = (to: Destination, bytes: number): BatchWriter => {
     let list = writers.get(to)
-    if (list === undefined) writers.set(to, (list = []))
+    if (list === undefined) {
+      list = []
+      writers.set(to, list)
+    }
     const last = list.at(-1)
     const limit = Math.min(BATCH_BYTES_MAX, to.maxRecordBytes)
     if (last !== undefined && last.sizeBytes + bytes <= limit) return last

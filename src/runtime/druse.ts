@@ -3,6 +3,7 @@ import { Cluster } from '../kafka/cluster.ts'
 import { createTopics, describeTopics } from '../kafka/topics.ts'
 import type { Clock, Disk, Logger, Random } from '../ports.ts'
 import type { AnyRegion } from '../region/definition.ts'
+import { cachedRegistry } from '../serde/index.ts'
 import { levelDisk } from '../store/index.ts'
 import { consoleLogger, systemClock, systemRandom } from '../system.ts'
 import type { Topology } from '../topology/topology.ts'
@@ -136,11 +137,13 @@ export class Druse {
     let directory: StateDirectory | undefined
     let globals: GlobalRegions | undefined
     try {
-      directory = await StateDirectory.open(this.#disk(), this.application, this.#random)
+      const disk = this.#disk()
+      directory = await StateDirectory.open(disk, this.application, this.#random)
       const external = externalTopics(graph)
       const internal = internalTopicNames(graph)
       const found = await describeTopics(cluster, [...external, ...internal])
       const { replicationFactor } = this.#settings
+      const { registry } = this.#options
       const plan = makePlan(graph, found, { replicationFactor })
       await createTopics(
         cluster,
@@ -154,7 +157,7 @@ export class Druse {
         clusterId: await cluster.clusterId(),
         topics,
         directory,
-        registry: this.#options.registry,
+        registry: registry && (await cachedRegistry(registry, disk)),
         random: this.#random,
       })
       globals = new GlobalRegions(surroundings)

@@ -33,7 +33,7 @@ export interface DruseOptions extends Partial<DruseSettings> {
   readonly wire: Wire
   /** State directory of this process: a path, or a Disk. Two processes never share one. */
   readonly stateDir: string | Disk
-  /** Where Avro schemas get their ids. Default: a file in the state directory, for a single process. */
+  /** Where Avro schemas get their ids, the same for everyone who reads and writes the topics. Needed for Avro only. */
   readonly registry?: Registry
   /** Default: warnings and errors as lines on standard error. */
   readonly logger?: Logger

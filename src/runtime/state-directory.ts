@@ -4,7 +4,7 @@
  *   owner.json            application, worker id, and the process that has it open
  *   process/              the store of replicated regions; its lock is the directory's
  *   tasks/<topic>-<n>/    the store of a task, named after the first topic it reads
- *   schemas.json          schemas seen, so that state can be read when the registry cannot
+ *   schema-cache.json     Avro schemas seen, so that state can be read when the registry cannot be asked
  */
 import { hostname } from 'node:os'
 import { DruseError } from '../errors.ts'

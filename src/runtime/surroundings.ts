@@ -67,19 +67,24 @@ export class Surroundings implements TaskSurroundings {
     const { graph } = plan
     const codecs = new Map<string, InputCodecs>()
     const entries = new Map<string, TypedEntries<unknown, unknown>>()
-    const open = async (topic: string, key: Serde<unknown>, value: Serde<unknown>): Promise<InputCodecs> => ({
-      key: await key.open({ topic, part: 'key', registry }),
-      value: await value.open({ topic, part: 'value', registry }),
+    const open = async (
+      topic: string,
+      key: Serde<unknown>,
+      value: Serde<unknown>,
+      writes: boolean,
+    ): Promise<InputCodecs> => ({
+      key: await key.open({ topic, part: 'key', registry, writes }),
+      value: await value.open({ topic, part: 'value', registry, writes }),
     })
     for (const node of graph.nodes) {
       if (node.kind === 'operator') continue
       for (const topic of node.kind === 'source' ? node.topics : [node.topic]) {
-        codecs.set(`${node.id} ${topic}`, await open(topic, node.key, node.value))
+        codecs.set(`${node.id} ${topic}`, await open(topic, node.key, node.value, node.kind !== 'source'))
       }
     }
     for (const region of [...graph.regions.values(), ...graph.globals.values()]) {
       const topic = region.kind === 'global' ? region.topic : changelogTopic(graph.application, region.name)
-      const { key, value } = await open(topic, region.key, region.value)
+      const { key, value } = await open(topic, region.key, region.value, region.kind !== 'global')
       entries.set(region.name, new TypedEntries(region.name, region.key, key, value))
     }
     return new Surroundings(options, codecs, entries)

@@ -31,8 +31,8 @@ export async function readTopic<K, V>(
   try {
     const found = (await describeTopics(cluster, [topic])).get(topic)
     if (found === undefined) throw new DruseError('TOPIC_MISSING', `There is no topic '${topic}'`, { topic })
-    const keys = await key.open({ topic, part: 'key', registry })
-    const values = await value.open({ topic, part: 'value', registry })
+    const keys = await key.open({ topic, part: 'key', registry, writes: false })
+    const values = await value.open({ topic, part: 'value', registry, writes: false })
     const partitions = Array.from({ length: found.partitions }, (_, partition) => ({ topic, partition }))
     const starts = await listOffsets(cluster, partitions, 'earliest', isolation)
     const ends = await listOffsets(cluster, partitions, 'latest', isolation)

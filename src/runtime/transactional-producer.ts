@@ -80,8 +80,8 @@ export class TransactionalProducer {
     if (found === undefined) throw new DruseError('TOPIC_MISSING', `There is no topic '${topic}'`, { topic })
     const registry = this.#registry
     this.#targets.set(topic, {
-      key: (await serdes.key.open({ topic, part: 'key', registry })) as Codec<unknown>,
-      value: (await serdes.value.open({ topic, part: 'value', registry })) as Codec<unknown>,
+      key: (await serdes.key.open({ topic, part: 'key', registry, writes: true })) as Codec<unknown>,
+      value: (await serdes.value.open({ topic, part: 'value', registry, writes: true })) as Codec<unknown>,
       partitions: found.partitions,
     })
     return { topic } as ProducerTopic<K, V>

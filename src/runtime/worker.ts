@@ -320,8 +320,9 @@ export class Worker {
 
   #processTask(slot: Slot, task: Task, membership: Membership): boolean {
     let count = 0
+    const most = Math.min(SLICE_RECORDS_PER_TASK, this.#settings.commitRecords - this.#recordsSinceSeal)
     try {
-      for (; count < SLICE_RECORDS_PER_TASK; count++) {
+      for (; count < most; count++) {
         const processed = task.processNext()
         if (processed === false) break
         this.#touch(membership)

@@ -14,13 +14,7 @@ const FRAMING_BYTES = 5
 const SCRATCH_BYTES_MIN = 1024
 const SCRATCH_BYTES_MAX = 256 * 1024
 
-export interface AvroOptions extends AvroSchemaOptions {
-  /**
-   * True for topics that others write: the schema is not registered, and `encode` fails. Default: false, the schema
-   * is registered under the subject `<topic>-key` or `<topic>-value` when the serde is opened.
-   */
-  readonly readOnly?: boolean
-}
+export type AvroOptions = AvroSchemaOptions
 
 /**
  * Values of an Avro schema. Records written with other versions of the schema are read as this one, by Avro's rules.
@@ -28,6 +22,8 @@ export interface AvroOptions extends AvroSchemaOptions {
  * `T` is believed. What avsc gives: records as objects, `bytes` and `fixed` as Buffer, `long` as number (a value
  * beyond ±(2⁵³-1) fails), enums as strings, unions see `wrapUnions`. Logical types are read as what is below them: a
  * `timestamp-millis` is a number. `bytes` must be a Buffer when encoded.
+ *
+ * The schema is registered under `<topic>-key` or `<topic>-value` where the topic is written, not where it is only read.
  *
  * Errors: SCHEMA_INVALID here; when opened, REGISTRY_MISSING without a registry, SCHEMA_REJECTED if the schema does
  * not fit its predecessors, REGISTRY_UNAVAILABLE. `prepare` rejects with SCHEMA_UNKNOWN or REGISTRY_UNAVAILABLE; a
@@ -48,7 +44,7 @@ export function avro<T>(schema: string | object, options: AvroOptions = {}): Ser
     // The bytes begin with a schema's id, which a new version of the schema changes.
     stableBytes: false,
     async open(context) {
-      const { topic, part, registry } = context
+      const { topic, part, registry, writes } = context
       if (registry === undefined) {
         throw new DruseError(
           'REGISTRY_MISSING',
@@ -56,7 +52,7 @@ export function avro<T>(schema: string | object, options: AvroOptions = {}): Ser
           { topic, part },
         )
       }
-      const id = options.readOnly === true ? undefined : await registry.idOf(`${topic}-${part}`, ours.text)
+      const id = writes ? await registry.idOf(`${topic}-${part}`, ours.text) : undefined
       return new AvroCodec<T>(ours, context, registry, id)
     },
   }
@@ -86,7 +82,7 @@ class AvroCodec<T> implements Codec<T> {
   }
 
   encode(value: T): Uint8Array {
-    if (this.#id === undefined) throw this.#encodeFailed('the serde was made readOnly')
+    if (this.#id === undefined) throw this.#encodeFailed('the serde was opened for reading only')
     const end = this.#encodeInto(this.#scratch, value)
     if (end >= 0) {
       const bytes = Buffer.allocUnsafe(end)
@@ -107,7 +103,7 @@ class AvroCodec<T> implements Codec<T> {
   decode(bytes: Uint8Array): T {
     const id = writerIdOf(bytes)
     if (id === undefined) throw this.#decodeFailed(framingMismatch(bytes))
-    const reader = this.#readers.get(id)
+    const reader = this.#readers.get(id) ?? this.#readerFromCache(id)
     if (reader === undefined) throw this.#decodeFailed(`schema id ${id} was not prepared`)
     if ('refusal' in reader)
       throw this.#decodeFailed(`schema id ${id}: ${reader.refusal.message}`, reader.refusal)
@@ -131,6 +127,15 @@ class AvroCodec<T> implements Codec<T> {
     const loading = this.#loading.get(id) ?? this.#load(id).finally(() => this.#loading.delete(id))
     this.#loading.set(id, loading)
     return loading
+  }
+
+  /** State that an earlier run has written: its schemas were kept beside it. */
+  #readerFromCache(id: number): Reader | undefined {
+    const text = this.#registry.cached?.(id)
+    if (text === undefined) return undefined
+    const reader = readerOf(this.#schema, text)
+    this.#readers.set(id, reader)
+    return reader
   }
 
   async #load(id: number): Promise<void> {

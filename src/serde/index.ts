@@ -1,6 +1,7 @@
 export { type AvroOptions, avro } from './avro.ts'
 export { bigint64 } from './bigint64.ts'
 export { bytes } from './bytes.ts'
+export { cachedRegistry } from './cached-registry.ts'
 export { double } from './double.ts'
 export { int32 } from './int32.ts'
 export { int64 } from './int64.ts'

@@ -7,7 +7,7 @@ import { memoryDisk } from '../../src/store/memory-disk.ts'
 export const memoryRegistry = (): Registry => localRegistry(memoryDisk())
 
 export async function opened<T>(serde: Serde<T>, context: Partial<CodecContext> = {}): Promise<Codec<T>> {
-  return serde.open({ topic: 'flights', part: 'value', registry: undefined, ...context })
+  return serde.open({ topic: 'flights', part: 'value', registry: undefined, writes: true, ...context })
 }
 
 export const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')

@@ -1,0 +1,274 @@
+/** The rules of the protocol that are not crash points: what a transaction holds, and what is dropped with it. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import {
+  type EmbeddedBroker,
+  embeddedBroker,
+  ensureTopics,
+  int64,
+  memoryDisk,
+  readTopic,
+  string,
+  Topology,
+  TransactionalProducer,
+  type Wire,
+} from '../../src/index.ts'
+import { Cluster } from '../../src/kafka/cluster.ts'
+import { committedOffsets } from '../../src/kafka/topics.ts'
+import { decodeMetadata } from '../../src/runtime/task-metadata.ts'
+import { silentLogger, systemClock } from '../../src/system.ts'
+import { type Fates, Instance, QUICK_BROKER } from './instance.ts'
+import { drained, feed, INPUTS, makeTopics, tally, verify } from './tally.ts'
+
+let broker: EmbeddedBroker
+let wire: Wire
+let cluster: Cluster
+let instances: Instance[]
+
+beforeEach(async () => {
+  broker = await embeddedBroker(QUICK_BROKER)
+  wire = broker.wire()
+  cluster = new Cluster({ wire, clock: systemClock, log: silentLogger })
+  instances = []
+})
+
+afterEach(async () => {
+  for (const instance of instances) {
+    instance.thaw()
+    await instance.close()
+  }
+  cluster.close()
+  await broker.close()
+})
+
+function instance(options: Partial<ConstructorParameters<typeof Instance>[0]> = {}): Instance {
+  const made = new Instance({ topology: tally, wire, commitRecords: 40, ...options })
+  instances.push(made)
+  return made
+}
+
+const committed = async (topics: readonly string[], group = 'tally', partitions = 3) =>
+  committedOffsets(
+    cluster,
+    group,
+    topics.flatMap((topic) => Array.from({ length: partitions }, (_, partition) => ({ topic, partition }))),
+  )
+
+describe('first start', () => {
+  test('offsets are committed, with sequence 0 and X = 0, before the first record is processed', async () => {
+    await makeTopics(wire)
+    await feed(wire)
+    const one = instance({ fates: (request) => (request.api === 'Produce' ? 'crashBefore' : 'pass') })
+    await one.start()
+    await one.fell
+    const offsets = await committed(['numbers', 'tally-by-rest-repartition'])
+    expect(offsets).toHaveLength(6)
+    for (const { offset, metadata } of offsets) {
+      expect(offset).toBe(0)
+      const { sequence, regions } = decodeMetadata(metadata, 'test')
+      expect(sequence).toBe(0)
+      for (const { position } of Object.values(regions)) expect(position).toBe(0)
+    }
+  })
+
+  test("a reset policy is applied once: 'latest' does not move when the first transaction is lost", async () => {
+    await ensureTopics(wire, [
+      { topic: 'in', partitions: 1 },
+      { topic: 'out', partitions: 1 },
+    ])
+    const topology = (): Topology => {
+      const t = new Topology('late')
+      t.stream('in', { key: string, value: string, offsetReset: 'latest' }).to('out')
+      return t
+    }
+    const send = async (value: string): Promise<void> => {
+      const producer = await TransactionalProducer.open({ wire, transactionalId: 'sender' })
+      const to = await producer.topic('in', { key: string, value: string })
+      await producer.transact({ topic: 'in', partition: 0 }, 0, (t) => t.send(to, { key: 'k', value }))
+      producer.close()
+    }
+    await send('before the first start')
+    const first = instance({
+      topology,
+      fates: (request) => (request.api === 'Produce' ? 'crashBefore' : 'pass'),
+    })
+    await first.start()
+    await first.app.untilRunning()
+    await send('while the first one ran')
+    await first.fell
+    await instance({ topology, disk: first.disk }).start()
+    const values = async () =>
+      (await readTopic(wire, 'out', { key: string, value: string })).map((r) => r.value)
+    await expect.poll(values, { timeout: 10_000 }).toEqual(['while the first one ran'])
+  })
+
+  for (const fate of ['crashBefore', 'crashAfter'] as const) {
+    for (const api of ['AddOffsetsToTxn', 'TxnOffsetCommit', 'EndTxn'] as const) {
+      test(`${fate} ${api} of the offsets-only transaction: resolved again, or found`, async () => {
+        await makeTopics(wire)
+        await feed(wire)
+        const first = instance({ fates: (request) => (request.api === api ? fate : 'pass') })
+        await first.start()
+        await first.fell
+        await instance({ disk: first.disk }).start()
+        await drained(wire)
+        await verify(wire)
+      })
+    }
+  }
+})
+
+describe('dirty tasks', () => {
+  /** One task with two inputs. */
+  const merged = (): Topology => {
+    const t = new Topology('merged')
+    const seen = t.region('seen', { key: string, value: int64 })
+    t.stream(['left', 'right'], { key: string, value: int64 })
+      .process('see', { regions: [seen] }, (record, { seen, forward }) => {
+        seen.put(record.key, record.value)
+        forward(record.key, record.value)
+      })
+      .to('out')
+    return t
+  }
+
+  test('a dirty task commits all its input partitions with the same metadata, also those that did not move', async () => {
+    await ensureTopics(
+      wire,
+      ['left', 'right', 'out'].map((topic) => ({ topic, partitions: 1 })),
+    )
+    const one = await instance({ topology: merged }).start()
+    await one.app.untilRunning()
+    const producer = await TransactionalProducer.open({ wire, transactionalId: 'sender' })
+    const left = await producer.topic('left', { key: string, value: int64 })
+    await producer.transact({ topic: 'left', partition: 0 }, 0, (t) => t.send(left, { key: 'k', value: 1 }))
+    producer.close()
+    await expect
+      .poll(async () => (await readTopic(wire, 'out', { key: string, value: int64 })).length)
+      .toBe(1)
+    const [a, b] = await committed(['left', 'right'], 'merged', 1)
+    const [one_, two] = [decodeMetadata(a?.metadata ?? '', 'a'), decodeMetadata(b?.metadata ?? '', 'b')]
+    expect(b?.offset).toBe(0)
+    expect(one_.sequence).toBeGreaterThan(0)
+    expect({ ...two, offset: 0 }).toEqual({ ...one_, offset: 0 })
+  })
+
+  test('nothing dirty: no transaction', async () => {
+    await makeTopics(wire)
+    await feed(wire)
+    const one = await instance().start()
+    await drained(wire)
+    await expect.poll(() => one.app.health.counts.commits > 0 && idle(one)).toBe(true)
+    const before = one.requests.filter(({ api }) => api === 'EndTxn').length
+    // Heartbeats go on, so time passes; no condition can show that nothing happens but some of it.
+    const beats = () => one.requests.filter(({ api }) => api === 'Heartbeat').length
+    const from = beats()
+    await expect.poll(beats, { timeout: 5_000 }).toBeGreaterThan(from + 5)
+    expect(one.requests.filter(({ api }) => api === 'EndTxn').length).toBe(before)
+  })
+})
+
+/** Whether the markers of the last commit have been passed, too. */
+const idle = (one: Instance): boolean => {
+  const last = one.requests.slice(-12)
+  return last.every(({ api }) => api === 'Fetch' || api === 'Heartbeat')
+}
+
+describe('what is dropped together', () => {
+  test('a failed commit takes all tasks of the worker back, and all of them go on', async () => {
+    await makeTopics(wire)
+    await feed(wire)
+    let produced = 0
+    const fates: Fates = (request) => {
+      if (request.api !== 'Produce') return 'pass'
+      produced += 1
+      return produced === 12 ? 'loseAnswer' : 'pass'
+    }
+    const one = await instance({ fates }).start()
+    await drained(wire)
+    await verify(wire)
+    const taken = one.log.filter(({ message }) => message.startsWith('task: state'))
+    // Three tasks with two regions each, taken twice.
+    expect(new Set(taken.map(({ details }) => details.task)).size).toBe(3)
+    expect(taken.length).toBe(12)
+    expect(one.app.health.counts.recoveries).toBe(1)
+  })
+
+  test('two overlays: while a commit is under way the next one fills on top of it, and is dropped with it', async () => {
+    await makeTopics(wire)
+    await feed(wire)
+    const held = Promise.withResolvers<void>()
+    let ends = 0
+    let processedAtSeal = 0
+    let one: Instance | undefined
+    const fates: Fates = (request) => {
+      if (request.api !== 'EndTxn') return 'pass'
+      ends += 1
+      if (ends !== 4) return 'pass'
+      processedAtSeal = one?.app.health.counts.records ?? 0
+      return { after: held.promise }
+    }
+    one = instance({ fates, commitRecords: 30 })
+    await one.start()
+    // It goes on processing, on top of what is not known to be committed, and then waits: it holds no more than that.
+    await expect.poll(() => processedAtSeal > 0).toBe(true)
+    await expect.poll(() => one.app.health.counts.records).toBeGreaterThan(processedAtSeal)
+    const atMost = processedAtSeal + 30 + 256
+    expect(one.app.health.counts.records).toBeLessThanOrEqual(atMost)
+    await expect.poll(() => one.app.health.counts.recoveries, { timeout: 10_000 }).toBe(1)
+    held.resolve()
+    await drained(wire)
+    await verify(wire)
+  })
+
+  test('a task whose store fails stops alone; what was committed stays, the others go on', async () => {
+    await makeTopics(wire)
+    await feed(wire)
+    const disk = memoryDisk()
+    const one = await instance({ disk }).start()
+    await one.app.untilRunning()
+    disk.full = true
+    const broken = () =>
+      one.app.health.tasks.filter(({ error }) => error?.code === 'STATE_WRITE_FAILED').length
+    await expect.poll(broken).toBeGreaterThan(0)
+    // Tasks without regions have no store to fail.
+    expect(
+      one.app.health.tasks.filter(({ task, status }) => task.startsWith('0_') && status === 'running'),
+    ).toHaveLength(3)
+    await expect
+      .poll(async () => (await readTopic(wire, 'copies', { key: string, value: int64 })).length)
+      .toBe(INPUTS)
+    await one.close()
+    disk.full = false
+    await instance({ disk }).start()
+    await drained(wire)
+    await verify(wire)
+  })
+})
+
+describe('two instances', () => {
+  test('one is crashed and started again, the other frozen beyond its session and thawed: sinks exact', async () => {
+    await makeTopics(wire)
+    const first = await instance().start()
+    const second = await instance().start()
+    await Promise.all([first.app.untilRunning(), second.app.untilRunning()])
+    await expect
+      .poll(() => [first, second].map(({ app }) => app.health.tasks.length), { timeout: 10_000 })
+      .toEqual([3, 3])
+    await feed(wire, 0, 150)
+    await expect.poll(() => first.app.health.counts.records).toBeGreaterThan(20)
+    first.crash()
+    await feed(wire, 150, 250)
+    const again = await instance({ disk: first.disk }).start()
+    await expect.poll(() => again.app.health.tasks.length, { timeout: 10_000 }).toBe(3)
+    second.freeze()
+    await feed(wire, 250, INPUTS)
+    await drained(wire)
+    second.thaw()
+    await expect
+      .poll(() => [again, second].map(({ app }) => app.health.tasks.length), { timeout: 10_000 })
+      .toEqual([3, 3])
+    await feed(wire, INPUTS, 500)
+    await drained(wire, 500)
+    await verify(wire, 500)
+  })
+})

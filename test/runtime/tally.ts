@@ -1,0 +1,96 @@
+/**
+ * The workload of the fault tests: numbers, keyed one way, are passed on as they are (sub-topology 0) and, keyed
+ * another way through a repartition topic, counted and summed in two regions of one task (sub-topology 1).
+ */
+import { expect } from 'vitest'
+import {
+  ensureTopics,
+  int64,
+  json,
+  readTopic,
+  string,
+  Topology,
+  TransactionalProducer,
+  type Wire,
+} from '../../src/index.ts'
+
+export interface Tally {
+  readonly count: number
+  readonly sum: number
+}
+
+export const INPUTS = 400
+const KEYS = 7
+export const keyOf = (n: number): string => `k${n % KEYS}`
+
+export function tally(): Topology {
+  const t = new Topology('tally')
+  const counts = t.region('counts', { key: string, value: int64 })
+  const sums = t.region('sums', { key: string, value: int64 })
+  const numbers = t.stream('numbers', { key: string, value: int64 })
+  numbers.to('copies')
+  numbers
+    .groupBy('by-rest', (n) => keyOf(n))
+    .process('tally', { regions: [counts, sums], value: json<Tally>() }, (record, context) => {
+      const count = (context.counts.get(record.key) ?? 0) + 1
+      const sum = (context.sums.get(record.key) ?? 0) + record.value
+      context.counts.put(record.key, count)
+      context.sums.put(record.key, sum)
+      context.forward(record.key, { count, sum })
+    })
+    .to('tallies')
+  return t
+}
+
+export async function makeTopics(wire: Wire): Promise<void> {
+  await ensureTopics(
+    wire,
+    ['numbers', 'copies', 'tallies'].map((topic) => ({ topic, partitions: 3 })),
+  )
+}
+
+export async function feed(wire: Wire, from = 0, to = INPUTS): Promise<void> {
+  const producer = await TransactionalProducer.open({ wire, transactionalId: 'feeder' })
+  const numbers = await producer.topic('numbers', { key: string, value: int64 })
+  await producer.transact({ topic: 'numbers', partition: 0 }, to, (transaction) => {
+    for (let n = from; n < to; n++)
+      transaction.send(numbers, { key: `n${n}`, value: n, timestamp: 1_000 + n })
+  })
+  producer.close()
+}
+
+const tallies = (wire: Wire) => readTopic(wire, 'tallies', { key: string, value: json<Tally>() })
+
+/** Waits until every input has come out, or more. */
+export async function drained(wire: Wire, inputs = INPUTS): Promise<void> {
+  const options = { timeout: 40_000, interval: 20 }
+  await expect.poll(async () => (await tallies(wire)).length, options).toBeGreaterThanOrEqual(inputs)
+}
+
+/** Each input once in each sink; per key the counts 1..n and the sums that belong to them, in order; changelogs the same. */
+export async function verify(wire: Wire, inputs = INPUTS): Promise<void> {
+  const copies = await readTopic(wire, 'copies', { key: string, value: int64 })
+  const numbers = Array.from({ length: inputs }, (_, n) => n)
+  expect(copies.map(({ value }) => value).sort((a, b) => a - b)).toEqual(numbers)
+
+  const seen = new Map<string, Tally[]>()
+  for (const { key, value } of await tallies(wire)) seen.set(key, [...(seen.get(key) ?? []), value])
+  const expected = new Map<string, Tally>()
+  for (const n of numbers) {
+    const { count, sum } = expected.get(keyOf(n)) ?? { count: 0, sum: 0 }
+    expected.set(keyOf(n), { count: count + 1, sum: sum + n })
+  }
+  expect([...seen.keys()].sort()).toEqual([...expected.keys()].sort())
+  for (const [key, list] of seen) {
+    expect(list.map(({ count }) => count)).toEqual(Array.from(list, (_, i) => i + 1))
+    expect(list.at(-1)).toEqual(expected.get(key))
+  }
+  for (const [region, part] of [
+    ['counts', 'count'],
+    ['sums', 'sum'],
+  ] as const) {
+    const changelog = await readTopic(wire, `tally-${region}-changelog`, { key: string, value: int64 })
+    const folded = new Map(changelog.map(({ key, value }) => [key, value]))
+    expect(folded).toEqual(new Map(Array.from(expected, ([key, value]) => [key, value[part]])))
+  }
+}
