@@ -69,18 +69,16 @@ export class Producing {
 
     // The coordinator is asked only for the first batch of a transaction in a partition.
     const { producerId, producerEpoch, isTransactional } = header
-    let isVerified = false
     if (isTransactional && transactionalId !== null && !log.producers.hasOpenTransaction(producerId)) {
       const code = this.#transactions.verify({ transactionalId, producerId, producerEpoch }, place)
       if (code === CODE.CONCURRENT_TRANSACTIONS) return CODE.NOT_ENOUGH_REPLICAS
       if (code !== CODE.NONE) return code
-      isVerified = true
     }
 
     const code = this.#contentsFault(bytes, header, topic.config)
     if (code !== CODE.NONE) return code
 
-    const verdict = log.producers.judge(originOf(header, undefined), header.recordCount, isVerified)
+    const verdict = log.producers.judge(originOf(header, undefined), header.recordCount)
     if (verdict.kind === 'refuse') return verdict.errorCode
     if (verdict.kind === 'duplicate') return { errorCode: CODE.NONE, baseOffset: verdict.baseOffset }
 
@@ -96,7 +94,7 @@ export class Producing {
     if (header.sizeBytes > config.maxMessageBytes) return CODE.MESSAGE_TOO_LARGE
     try {
       verifyBatch(bytes, 0, header)
-      if (header.recordCount < 1 || header.lastOffset - header.baseOffset + 1 !== header.recordCount) {
+      if (header.lastOffset - header.baseOffset + 1 !== header.recordCount) {
         return CODE.INVALID_RECORD
       }
       if (header.isControl || (header.producerId >= 0n && header.baseSequence < 0)) return CODE.INVALID_RECORD

@@ -80,8 +80,11 @@ export class ProducerState {
     return this.#producers.get(producerId)?.epoch
   }
 
-  /** What Kafka decides about a client's batch, in Kafka's order: duplicate, transaction, epoch, sequence. */
-  judge(origin: BatchOrigin, recordCount: number, verified: boolean): Verdict {
+  /**
+   * What Kafka decides about a client's batch, in Kafka's order: duplicate, epoch, sequence, transaction. That a
+   * transaction which begins with it is known to the coordinator has been seen to before.
+   */
+  judge(origin: BatchOrigin, recordCount: number): Verdict {
     const { producerId, producerEpoch, baseSequence, isTransactional } = origin
     if (producerId < 0n) return APPEND
     const entry = this.#producers.get(producerId)
@@ -92,15 +95,13 @@ export class ProducerState {
       )
       if (same !== undefined) return { kind: 'duplicate', baseOffset: same.baseOffset }
     }
-    const isOpen = this.#open.has(producerId)
-    if (isTransactional && !isOpen && !verified) return refuse(CODE.INVALID_TXN_STATE)
     if (entry !== undefined) {
       if (producerEpoch < entry.epoch) return refuse(CODE.INVALID_PRODUCER_EPOCH)
       const expected =
         producerEpoch === entry.epoch ? sequenceAfter(entry.batches.at(-1)?.lastSequence ?? -1, 1) : 0
       if (baseSequence !== expected) return refuse(CODE.OUT_OF_ORDER_SEQUENCE_NUMBER)
     }
-    if (isOpen && !isTransactional) return refuse(CODE.INVALID_TXN_STATE)
+    if (!isTransactional && this.#open.has(producerId)) return refuse(CODE.INVALID_TXN_STATE)
     return APPEND
   }
 

@@ -1,6 +1,8 @@
 /** Produce, Fetch, ListOffsets, DeleteRecords, compaction. */
+import { crc32c } from '@node-rs/crc32'
 import { describe, expect, test } from 'vitest'
 import { CODE } from '../../src/kafka/error-codes.ts'
+import { controlBatch, placeBatch } from '../../src/kafka/record-batch.ts'
 import { batch, batches, only, type Pair, seen, type Traits } from './fixture.ts'
 import type { GetSession } from './wire.contract.ts'
 
@@ -61,6 +63,43 @@ export function logContract(session: GetSession, traits: Traits): void {
       const s = session()
       const place = { topic: await s.topic(), partition: 0 }
       expect((await s.produce(place, Buffer.alloc(0))).errorCode).toBe(CODE.INVALID_RECORD)
+    })
+
+    test('a batch that claims another base offset than 0: 87', async () => {
+      const s = session()
+      const place = { topic: await s.topic(), partition: 0 }
+      const placed = batch(A)
+      placeBatch(placed, 0, 5, 0)
+      expect((await s.produce(place, placed)).errorCode).toBe(CODE.INVALID_RECORD)
+    })
+
+    test('a batch whose records are not as many as its offsets: 87', async () => {
+      const s = session()
+      const place = { topic: await s.topic(), partition: 0 }
+      const gapped = batch(AB)
+      gapped.writeInt32BE(4, 23) // last offset delta
+      gapped.writeUInt32BE(crc32c(gapped.subarray(21)), 17)
+      expect((await s.produce(place, gapped)).errorCode).toBe(CODE.INVALID_RECORD)
+    })
+
+    test('a control batch: 87', async () => {
+      const s = session()
+      const place = { topic: await s.topic(), partition: 0 }
+      const marker = controlBatch({
+        type: 'commit',
+        producerId: 1n,
+        producerEpoch: 0,
+        coordinatorEpoch: 0,
+        timestampMs: 0,
+      })
+      const transactionalId = (await s.producer()).transactionalId
+      // Transactional batches ask for a transaction first, so it may fail at that.
+      const { errorCode } = await s.produce(place, marker, transactionalId)
+      expect([CODE.INVALID_RECORD, CODE.INVALID_PRODUCER_ID_MAPPING]).toContain(errorCode)
+      const plain = Buffer.from(marker)
+      plain.writeInt16BE(0x20, 21) // control, not transactional
+      plain.writeUInt32BE(crc32c(plain.subarray(21)), 17)
+      expect((await s.produce(place, plain)).errorCode).toBe(CODE.INVALID_RECORD)
     })
 
     test('a batch larger than max.message.bytes: 10', async () => {

@@ -90,6 +90,16 @@ export function offsetContract(session: GetSession): void {
       await s.finish(next, false)
     })
 
+    test('an old epoch, while the new one has offsets pending: 47', async () => {
+      const { s, place, groupId, producer } = await open()
+      const next = await s.producer(producer.transactionalId)
+      await s.addOffsets(next, groupId)
+      await s.commitOffset(next, groupId, place, 2)
+      expect(await s.commitOffset(producer, groupId, place, 1)).toBe(CODE.INVALID_PRODUCER_EPOCH)
+      await s.finish(next, true)
+      expect((await s.committedOffset(groupId, place)).offset).toBe(2)
+    })
+
     test('metadata of 4096 characters: 0', async () => {
       const { s, place, groupId, producer } = await open()
       await s.addOffsets(producer, groupId)

@@ -2,7 +2,7 @@
  * The contract of the Wire port: (state, request) → (error code, response), one test each, grouped by api. Every body
  * runs it: the embedded broker, and real Kafka behind kafkajs. Where they differ, the embedded broker is wrong.
  *
- * Names are unique, tests share a cluster and nothing else, and whatever a cluster does in its own time is waited for
+ * The cluster has one broker, so that any node may be asked for anything. Names are unique, tests share a cluster and nothing else, and whatever a cluster does in its own time is waited for
  * through the wire.
  */
 import { afterAll, beforeAll, describe } from 'vitest'

@@ -1,7 +1,7 @@
 /** An embedded broker with a clock, a disk and a client, for tests that look behind the wire. */
 import { EmbeddedBroker } from '../../src/embedded/embedded-broker.ts'
 import type { BrokerSettings } from '../../src/embedded/settings.ts'
-import type { Random } from '../../src/ports.ts'
+import type { Random, Store } from '../../src/ports.ts'
 import { type MemoryDisk, memoryDisk } from '../../src/store/index.ts'
 import { Session } from '../contract/fixture.ts'
 import { TestClock } from './test-clock.ts'
@@ -29,6 +29,7 @@ export class Assembly {
   #broker: EmbeddedBroker | undefined
   #session: Session | undefined
   #count = 0
+  #gate: Promise<void> = Promise.resolve()
 
   constructor(settings: Partial<BrokerSettings> = {}, parts: { clock?: TestClock; random?: Random } = {}) {
     this.clock = parts.clock ?? new TestClock()
@@ -53,8 +54,26 @@ export class Assembly {
     return this.#session
   }
 
+  /** Holds back the writes to the store from now on, until released. */
+  gate(): { release(): void } {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#gate = promise
+    return { release: resolve }
+  }
+
   async open(): Promise<void> {
-    const store = await this.disk.open('broker')
+    const disk = await this.disk.open('broker')
+    this.#gate = Promise.resolve()
+    const store: Store = {
+      getSync: (key) => disk.getSync(key),
+      getMany: (keys) => disk.getMany(keys),
+      range: (bounds) => disk.range(bounds),
+      write: async (writes) => {
+        await this.#gate
+        await disk.write(writes)
+      },
+      close: () => disk.close(),
+    }
     const { clock } = this
     this.#broker = await EmbeddedBroker.open({ store, clock, random: this.#random, ...this.#settings })
     this.#count += 1

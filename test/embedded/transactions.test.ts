@@ -95,6 +95,44 @@ describe('EndTxn', () => {
     expect((await exchange(assembly, 'EndTxn', { ...producer, committed: true })).errorCode).toBe(CODE.NONE)
   })
 
+  test('is answered once its state is in the store, and no marker is even on its way before', async () => {
+    const assembly = await Assembly.open()
+    const { topic, producer } = await prepared(assembly)
+    const { clock } = assembly
+    const store = assembly.gate()
+    clock.isHeld = true
+    const ended = assembly.session.send('EndTxn', { ...producer, committed: true })
+    await clock.step()
+    expect(clock.dueCount).toBe(0)
+    store.release()
+    expect((await ended).errorCode).toBe(CODE.NONE)
+    expect(clock.dueCount).toBe(3)
+    expect(await stable(assembly, topic)).toEqual([0, 0])
+  })
+
+  test('offsets that a fenced producer sends before the marker are taken, and go with its transaction', async () => {
+    const assembly = await Assembly.open()
+    const { topic, producer } = await prepared(assembly)
+    const { clock } = assembly
+    clock.isHeld = true
+    const { transactionalId } = producer
+    await exchange(assembly, 'InitProducerId', { transactionalId, transactionTimeoutMs: 1000 })
+    const commit = {
+      ...producer,
+      groupId: 'group',
+      generationId: -1,
+      memberId: '',
+      groupInstanceId: null,
+      partitions: [{ topic, partition: 1, offset: 9, metadata: '' }],
+    }
+    const { partitions } = await exchange(assembly, 'TxnOffsetCommit', commit)
+    expect(partitions[0]?.errorCode).toBe(CODE.NONE)
+    clock.isHeld = false
+    await clock.advance(0)
+    const committed = await assembly.session.committedOffset('group', { topic, partition: 1 })
+    expect(committed).toMatchObject({ errorCode: CODE.NONE, offset: -1 })
+  })
+
   test('a batch that comes while markers are on their way: 19, to be tried again', async () => {
     const assembly = await Assembly.open()
     const { places, producer } = await prepared(assembly)
@@ -204,22 +242,21 @@ describe('Epochs', () => {
     const assembly = await Assembly.open()
     const s = assembly.session
     const connection = s.connect('produce')
-    let last = await s.producer('worn')
-    const { producerId } = last
-    while (last.producerEpoch < 32_766) {
+    const { producerId } = await s.producer('worn')
+    const epochs: number[] = []
+    let changed: Producer | undefined
+    while (changed === undefined) {
       const sent = Array.from({ length: 500 }, () =>
         s.send('InitProducerId', { transactionalId: 'worn', transactionTimeoutMs: 1_000 }, connection),
       )
       for (const { errorCode, ...next } of await Promise.all(sent)) {
         expect(errorCode).toBe(CODE.NONE)
-        last = { transactionalId: 'worn', ...next }
-        if (last.producerEpoch === 0 || last.producerId !== producerId) break
+        if (next.producerId === producerId) epochs.push(next.producerEpoch)
+        else changed ??= { transactionalId: 'worn', ...next }
       }
-      if (last.producerId !== producerId) break
     }
-    const next = last.producerId === producerId ? await s.producer('worn') : last
-    expect(next.producerId).not.toBe(producerId)
-    expect(next.producerEpoch).toBe(0)
+    expect(epochs.at(-1)).toBe(32_766)
+    expect(changed.producerEpoch).toBe(0)
   })
 })
 
@@ -237,6 +274,19 @@ describe('The time-out of a transaction', () => {
     expect(await s.offset(place, 'latest', 'read_committed')).toBe(0)
     await assembly.clock.advance(2_000)
     expect(await s.offset(place, 'latest', 'read_committed')).toBe(2)
+  })
+
+  test('counts from its first partition, not from the last', async () => {
+    const assembly = await Assembly.open({ transactionCleanUpIntervalMs: 1_000 })
+    const s = assembly.session
+    const topic = await s.topic(2)
+    const producer = await s.producer(undefined, 10_000)
+    await s.begin(producer, { topic, partition: 0 })
+    await assembly.clock.advance(9_000)
+    await s.begin(producer, { topic, partition: 1 })
+    await assembly.clock.advance(2_500)
+    const { errorCode } = await s.send('EndTxn', { ...producer, committed: true })
+    expect(errorCode).toBe(CODE.INVALID_PRODUCER_EPOCH)
   })
 
   test('without an open transaction nothing is scheduled', async () => {
