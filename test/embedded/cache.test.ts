@@ -33,6 +33,20 @@ describe('The cache of batches', () => {
     }
   })
 
+  test('keeps a batch until it is in the store, however small it is', async () => {
+    const assembly = await Assembly.open({ cacheBytesMax: 0 })
+    const s = assembly.session
+    const place = { topic: await s.topic(), partition: 0 }
+    const store = assembly.gate()
+    const produced = s.produce(place, batch([['a', '1']]))
+    await assembly.clock.advance(0)
+    const fetched = s.fetch(place, 0, 'read_committed', {}, s.connect('fetch'))
+    await assembly.clock.advance(0)
+    store.release()
+    expect((await produced).errorCode).toBe(0)
+    expect(seen(await fetched)).toHaveLength(1)
+  })
+
   test('forgets what DeleteRecords, compaction and DeleteTopics remove', async () => {
     const assembly = await Assembly.open()
     const s = assembly.session

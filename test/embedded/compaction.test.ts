@@ -1,6 +1,5 @@
 /** What the cleaner does by the clock, to markers, and when it is cut off. The rest is in the contract. */
 import { describe, expect, test } from 'vitest'
-import { CODE } from '../../src/kafka/error-codes.ts'
 import { controlTypeOf, verifyBatch } from '../../src/kafka/record-batch.ts'
 import { batch, batches, type Pair, seen } from '../contract/fixture.ts'
 import { Assembly } from './assembly.ts'
@@ -88,10 +87,14 @@ describe('Compaction', () => {
 
     // Data goes at once. The markers have just lost it, so the next round is the first to see them idle.
     await assembly.broker.compact()
+    await assembly.clock.advance(RETENTION_MS)
     const markers = ['1-1: commit', '3-3: abort', '4-4: 1', '5-5: commit', '6-6: 1', '7-7: 1']
     expect(await layout()).toEqual(markers)
     await assembly.broker.compact()
-    await assembly.clock.advance(RETENTION_MS)
+    await assembly.clock.advance(RETENTION_MS - 1)
+    await assembly.broker.compact()
+    expect(await layout()).toEqual(markers)
+    await assembly.clock.advance(1)
     await assembly.broker.compact()
     expect(await layout()).toEqual(['4-4: 1', '5-5: commit', '6-6: 1', '7-7: 1'])
     expect((await s.fetch(place, 0)).abortedTransactions).toEqual([])
@@ -125,6 +128,18 @@ describe('Compaction', () => {
     expect(await layout()).toEqual(['0-0: 0', '1-1: 1', '2-2: 0', '3-3: abort'])
   })
 
+  test('a log whose last record has gone still tells how far it goes', async () => {
+    const { assembly, place, put, layout } = await open()
+    await put(['a', null])
+    await assembly.broker.compact()
+    await assembly.clock.advance(RETENTION_MS)
+    await assembly.broker.compact()
+    expect(await layout()).toEqual(['0-0: 0'])
+    await assembly.killAndOpen()
+    expect(await layout()).toEqual(['0-0: 0'])
+    expect(await assembly.session.offset(place, 'latest', 'read_committed')).toBe(1)
+  })
+
   test('starts by itself when enough of the log is dirty', async () => {
     const { assembly, put, layout } = await open({ cleanableBytesMin: 1_000, minCleanableRatio: 0.5 })
     for (let i = 0; i < 40; i++) await put(['a', `value ${i}`])
@@ -147,7 +162,6 @@ describe('Compaction', () => {
       const { assembly, place } = await open()
       const s = assembly.session
       const producer = await s.producer()
-      const { transactionalId } = producer
       // Large batches, so that a round has several chunks.
       for (let i = 0; i < 12; i++) {
         await s.transaction(producer, place, i, [[`key ${i % 3}`, `${i} ${large}`]], i % 4 !== 3)
@@ -183,12 +197,12 @@ describe('Compaction', () => {
       expect(new Map([...(await values())].sort())).toEqual(new Map([...expected].sort()))
       await assembly.broker.compact()
       expect(new Map([...(await values())].sort())).toEqual(new Map([...expected].sort()))
-      const again = await t.produce(
-        place,
-        batch([['key 0', `9 ${large}`]], { ...producer, baseSequence: 99 }),
-        transactionalId,
-      )
-      expect(again.errorCode).not.toBe(CODE.NONE)
+      // Each transaction took two offsets, and any of the last five batches is recognised.
+      const records = batch([['key 0', `9 ${large}`]], { ...producer, baseSequence: 9 })
+      await t.begin(producer, place)
+      const again = await t.produce(place, records, producer.transactionalId)
+      expect(again).toEqual({ errorCode: 0, baseOffset: 18 })
+      await t.finish(producer, false)
     }
   })
 })
