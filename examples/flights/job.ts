@@ -1,0 +1,154 @@
+/**
+ * The whole job in one process: embedded broker, feeder and application.
+ *
+ *   airports fed ─► application started ─► flights fed and counted ─► sinks read back and checked
+ *
+ * Every step asks first what is there already: the first start, the one after a kill and the one after the end take
+ * the same path.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import { Druse, embeddedBroker, ensureTopics, type RestoreProgress } from '../../src/index.ts'
+import { readAirports, readFlights } from './data.ts'
+import type { Directory } from './directory.ts'
+import { type Feed, Feeder } from './feeder.ts'
+import { Progress } from './progress.ts'
+import { readSinks, type Sinks } from './report.ts'
+import { type Airport, airportAvro, type DelayStats, type Flight, flightAvro } from './serdes.ts'
+import { TOPICS } from './topics.ts'
+import { delays, LATE_MINUTES, topology } from './topology.ts'
+import { until } from './watch.ts'
+
+export interface JobOptions {
+  readonly directory: Directory
+  readonly progressMs: number
+  /** Ends the job early, with what is done committed. */
+  readonly signal: AbortSignal
+}
+
+/** Undefined when it was ended early. Errors: those of Druse; sinks that are not exact. */
+export async function runJob({ directory, progressMs, signal }: JobOptions): Promise<Sinks | undefined> {
+  const [flights, airports] = await Promise.all([readFlights(), readAirports()])
+  const { registry } = directory
+  await using broker = await embeddedBroker({ dir: directory.broker })
+  await using closing = new AsyncDisposableStack()
+  const wire = broker.wire()
+  await ensureTopics(wire, TOPICS)
+  const feeder = closing.adopt(await Feeder.open(wire, registry), (it) => it.close())
+  let fed = await feeder.position('flights')
+  const fedAirports = await feeder.position('airports')
+  say(`Found: ${fedAirports}/${airports.length} airports and ${fed}/${flights.length} flights fed.`)
+  // The application loads what this topic holds when it starts, and only then takes flights.
+  await feeder.feed(airportFeed(airports), () => {}, signal)
+  if (signal.aborted) return undefined
+
+  const replayed = new Map<string, RestoreProgress>()
+  const app = closing.adopt(
+    new Druse(topology, {
+      wire,
+      registry,
+      stateDir: directory.state,
+      onRestore: (progress) => replayed.set(progress.task, progress),
+    }),
+    (it) => it.close(),
+  )
+  await app.start()
+  if (!(await until(() => app.state === 'RUNNING', app, signal))) return undefined
+  for (const { task, region, from, end, records } of replayed.values()) {
+    say(`Replayed: task ${task}, region ${region}, changelog ${from} to ${end}, ${records} records.`)
+  }
+  let counted = await countFlights(app)
+  say(`Running: ${app.health.tasks.length} tasks; ${counted}/${flights.length} flights were counted before.`)
+
+  const over = new AbortController()
+  closing.defer(() => over.abort())
+  const progress = closing.adopt(
+    new Progress(
+      progressMs,
+      () => `fed ${fed}/${flights.length}, processed ${app.health.counts.records}, committed ${counted}`,
+    ),
+    (it) => it.stop(),
+  )
+  const onFed = (count: number): void => {
+    fed = count
+  }
+  const allCounted = async (): Promise<boolean> => {
+    counted = await countFlights(app)
+    return counted >= flights.length
+  }
+  const stop = AbortSignal.any([signal, over.signal])
+  await Promise.all([feeder.feed(flightFeed(flights), onFed, stop), until(allCounted, app, stop)])
+  progress.stop()
+  if (signal.aborted) return undefined
+
+  // A commit may be answered a moment before readers see it.
+  let sinks: Sinks | undefined
+  const allThere = async (): Promise<boolean> => {
+    sinks = await readSinks(wire, registry)
+    return sinks.report.flights >= flights.length
+  }
+  await until(allThere, app, signal)
+  if (sinks !== undefined && !signal.aborted) assertExact(sinks, flights, await statsOf(app))
+  return signal.aborted ? undefined : sinks
+}
+
+function airportFeed(airports: readonly Airport[]): Feed<Airport> {
+  return {
+    topic: 'airports',
+    value: airportAvro,
+    records: airports.map((airport) => ({ key: airport.code, value: airport })),
+  }
+}
+
+/** By destination: so the job has to bring the flights of an origin together by itself. */
+function flightFeed(flights: readonly Flight[]): Feed<Flight> {
+  return {
+    topic: 'flights',
+    value: flightAvro,
+    records: flights.map((flight) => ({
+      key: flight.destination,
+      value: flight,
+      timestamp: flight.departure,
+    })),
+  }
+}
+
+/** Committed flights: a flight's count and its record in the sink are committed together. */
+async function countFlights(app: Druse): Promise<number> {
+  let count = 0
+  for await (const [, { flights }] of app.region(delays).range()) count += flights
+  return count
+}
+
+async function statsOf(app: Druse): Promise<ReadonlyMap<string, DelayStats>> {
+  const stats = new Map<string, DelayStats>()
+  for await (const [airport, found] of app.region(delays).range()) stats.set(airport, { ...found })
+  return stats
+}
+
+function assertExact(
+  { report, problems }: Sinks,
+  flights: readonly Flight[],
+  stats: ReadonlyMap<string, DelayStats>,
+): void {
+  const late = flights.filter(({ delayMinutes }) => delayMinutes > LATE_MINUTES).length
+  const found = [...problems]
+  if (report.flights !== flights.length) {
+    found.push(`airport-delays has ${report.flights} records for ${flights.length} flights`)
+  }
+  // Committed before the last of airport-delays, since one producer ends one transaction after the other.
+  if (report.lateFlights !== late) {
+    found.push(`late-flights has ${report.lateFlights} records for ${late} late flights`)
+  }
+  for (const [airport, last] of Object.entries(report.airports)) {
+    if (isDeepStrictEqual(stats.get(airport), last)) continue
+    found.push(`region delays and airport-delays do not agree on ${airport}`)
+  }
+  if (found.length === 0) return
+  throw new Error(
+    `the sinks are not exact:\n  ${found.slice(0, 20).join('\n  ')}\n(${found.length} findings)`,
+  )
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
