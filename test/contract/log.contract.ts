@@ -98,6 +98,7 @@ export function logContract(session: GetSession, traits: Traits): void {
       expect([CODE.INVALID_RECORD, CODE.INVALID_PRODUCER_ID_MAPPING]).toContain(errorCode)
       const plain = Buffer.from(marker)
       plain.writeInt16BE(0x20, 21) // control, not transactional
+      plain.writeBigInt64BE(-1n, 43) // no producer id
       plain.writeUInt32BE(crc32c(plain.subarray(21)), 17)
       expect((await s.produce(place, plain)).errorCode).toBe(CODE.INVALID_RECORD)
     })

@@ -25,6 +25,21 @@ describe('After a crash', () => {
     expect(before.records).toEqual([{ offset: 0, key: 'k', value: 'v' }])
   })
 
+  test('topics from before and after it have logs of their own', async () => {
+    const assembly = await Assembly.open()
+    const names: string[] = []
+    for (let i = 0; i < 3; i++) {
+      const topic = await assembly.session.topic()
+      names.push(topic)
+      await assembly.session.produce({ topic, partition: 0 }, batch([['topic', String(i)]]))
+      await assembly.killAndOpen()
+    }
+    for (const [i, topic] of names.entries()) {
+      const values = seen(await assembly.session.fetch({ topic, partition: 0 }, 0)).map(({ value }) => value)
+      expect(values).toEqual([String(i)])
+    }
+  })
+
   test('a deleted topic stays deleted, and leaves nothing in the store', async () => {
     const assembly = await Assembly.open()
     await assembly.kill()
@@ -78,11 +93,12 @@ describe('After a crash', () => {
     const producer = await s.producer()
     await s.transaction(producer, place, 0, A, false)
     await s.transaction(producer, place, 1, A, false)
+    await s.produce(place, batch(A))
     await s.send('DeleteRecords', { partitions: [{ ...place, offset: 2 }], timeoutMs: 1 })
     for (let i = 0; i < 2; i++) {
       const fetched = await assembly.session.fetch(place, 2)
       expect(fetched.abortedTransactions).toEqual([{ producerId: producer.producerId, firstOffset: 2 }])
-      expect(fetched.lastStableOffset).toBe(4)
+      expect(fetched.lastStableOffset).toBe(5)
       await assembly.killAndOpen()
     }
   })
