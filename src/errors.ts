@@ -65,6 +65,10 @@ const KINDS = {
   APPLICATION_STATE: 'user',
   TASK_ABANDONED: 'transient',
   REGION_UNAVAILABLE: 'transient',
+  // the command line
+  MODULE_NOT_FOUND: 'user',
+  MODULE_INVALID: 'user',
+  MODULE_FAILED: 'user',
   // record batches
   BATCH_CORRUPT: 'corrupt',
   BATCH_UNSUPPORTED: 'fatal',
