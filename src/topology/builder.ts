@@ -6,6 +6,10 @@ import type { Graph, GraphNode, NodeId } from './graph.ts'
 
 /** Names stand in topic names and paths: Kafka's characters, and room for a prefix and a suffix in its 249. */
 const NAME = /^[A-Za-z0-9._-]{1,120}$/
+/** As Kafka has it. */
+const TOPIC = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/
+/** Leaves room for a number. */
+const AUTO_NAME_MAX = 100
 /** What an operator's context holds beside the regions. */
 const RESERVED_REGION_NAMES = new Set(['forward', 'streamTimeMs', '__proto__', 'constructor', 'prototype'])
 
@@ -28,9 +32,15 @@ export class GraphBuilder {
   constructor(application: string, policies: Policies) {
     this.application = checkName('application', application)
     this.policies = policies
+    checkPolicies(policies)
   }
 
   add(node: NewNode): NodeId {
+    if (node.kind === 'source') {
+      for (const topic of node.topics) checkTopic(topic)
+      checkPolicies(node)
+    }
+    if (node.kind === 'sink') checkTopic(node.topic)
     checkName(node.kind, node.name)
     if (this.#names.has(node.name)) {
       throw new DruseError(
@@ -39,25 +49,27 @@ export class GraphBuilder {
       )
     }
     if (node.kind === 'source') for (const topic of node.topics) this.#addSourceTopic(topic)
-    if (node.kind === 'operator') {
-      for (const name of node.regions) {
-        if (!this.#regions.has(name) && !this.#globals.has(name)) {
-          throw new DruseError(
-            'TOPOLOGY_INVALID',
-            `Operator '${node.name}' uses region '${name}', which is not of this topology; declare it with region() or globalRegion()`,
-          )
-        }
-      }
-    }
     const id = this.#nodes.length
     this.#names.add(node.name)
     this.#nodes.push({ ...node, id } as GraphNode)
     return id
   }
 
-  /** A name for a stateless node, which nothing outlives. */
-  autoName(kind: string): string {
-    return `${kind}-${this.#nodes.length}`
+  /** A name for a stateless node, which nothing outlives. `what` may be as long as a topic's name. */
+  autoName(what: string): string {
+    return `${what.slice(0, AUTO_NAME_MAX)}-${this.#nodes.length}`
+  }
+
+  /** Not only a region of that name: the very one, for operators find it by its name. */
+  requireRegions(operator: string, regions: readonly AnyRegion[]): void {
+    for (const region of regions) {
+      const own = this.#regions.get(region.name) ?? this.#globals.get(region.name)
+      if (own === region) continue
+      throw new DruseError(
+        'TOPOLOGY_INVALID',
+        `Operator '${operator}' uses region '${region.name}', which is not of this topology; declare it with region() or globalRegion()`,
+      )
+    }
   }
 
   addRegion<R extends AnyRegion>(region: R): R {
@@ -65,11 +77,14 @@ export class GraphBuilder {
     if (RESERVED_REGION_NAMES.has(region.name)) {
       throw new DruseError(
         'TOPOLOGY_INVALID',
-        `A region cannot be named '${region.name}': operators find something else there`,
+        `A region cannot be named '${region.name}': operators find something else there; choose another name`,
       )
     }
     if (this.#regions.has(region.name) || this.#globals.has(region.name)) {
-      throw new DruseError('TOPOLOGY_INVALID', `Two regions are named '${region.name}'`)
+      throw new DruseError(
+        'TOPOLOGY_INVALID',
+        `Two regions are named '${region.name}'; give one another name`,
+      )
     }
     if (!region.key.stableBytes) {
       throw new DruseError(
@@ -77,6 +92,7 @@ export class GraphBuilder {
         `Region '${region.name}' cannot have ${region.key.kind} keys: equal keys may get different bytes over time; use string, bytes or a number serde`,
       )
     }
+    if (region.kind === 'global') checkTopic(region.topic)
     if (region.kind === 'global') this.#globals.set(region.name, region)
     else this.#regions.set(region.name, region)
     return region
@@ -113,8 +129,21 @@ function checkName(what: string, name: string): string {
   if (!NAME.test(name)) {
     throw new DruseError(
       'TOPOLOGY_INVALID',
-      `'${name}' cannot name a ${what}: 1 to 120 letters, digits, '.', '_' or '-'`,
+      `'${name}' cannot name ${/^[aeo]/.test(what) ? 'an' : 'a'} ${what}: 1 to 120 letters, digits, '.', '_' or '-'`,
     )
   }
   return name
+}
+
+function checkTopic(topic: string): void {
+  if (TOPIC.test(topic)) return
+  throw new DruseError(
+    'TOPOLOGY_INVALID',
+    `'${topic}' is no name of a topic: 1 to 249 letters, digits, '.', '_' or '-'`,
+  )
+}
+
+function checkPolicies({ onUndecodable, onFailure }: Policies): void {
+  for (const policy of [onUndecodable, onFailure])
+    if (typeof policy === 'object') checkTopic(policy.deadLetter)
 }

@@ -143,8 +143,12 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       regions: [],
       bind: (_, children) => fanOut(children),
     })
-    const same = this.#serdes.key === other.#serdes.key && this.#serdes.value === other.#serdes.value
-    return new Stream(this.#builder, node, same ? this.#serdes : {}, this.#rekeyed || other.#rekeyed)
+    const { key, value } = this.#serdes
+    const same = {
+      ...(key && key === other.#serdes.key && { key }),
+      ...(value && value === other.#serdes.value && { value }),
+    }
+    return new Stream(this.#builder, node, same, this.#rekeyed || other.#rekeyed)
   }
 
   /** Begins branches: each record goes to the first whose predicate is true. */
@@ -210,6 +214,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     processor: Processor<K, V, R, KO, VO>,
   ): Stream<KO, VO, 'rekeyed'> {
     const regions: readonly AnyRegion[] = options.regions ?? []
+    this.#builder.requireRegions(name, regions)
     if (regions.some((region) => region.kind === 'partitioned')) this.#requireKeyed(`process('${name}')`)
     const node = this.#builder.add({
       kind: 'operator',
@@ -366,6 +371,12 @@ export class SplitStream<K, V, P extends Partitioning, Names extends string = ne
   }
 
   #with<Name extends string>(branch: Branch<K, V>): SplitStream<K, V, P, Names | Name> {
+    if (this.#branches.some(({ name }) => name === branch.name)) {
+      throw new DruseError(
+        'TOPOLOGY_INVALID',
+        `Two branches are named '${branch.name}'; give one another name`,
+      )
+    }
     return new SplitStream<K, V, P, Names | Name>(this.#builder, this.#node, this.#serdes, this.#rekeyed, [
       ...this.#branches,
       branch,

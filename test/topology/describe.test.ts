@@ -1,0 +1,258 @@
+/** Topologies as text: what each operator becomes, and where the graph is cut into sub-topologies. */
+import { describe, expect, test } from 'vitest'
+import { bytes, int64, json, string, Topology } from '../../src/index.ts'
+
+const strings = { key: string, value: string }
+
+describe('operators', () => {
+  test('from source to sink', () => {
+    const t = new Topology('plain')
+    t.stream('in', strings).to('out')
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology plain
+        Sub-topology 0
+          Source from-in-0 (topics: in; key: string, value: string)
+            --> to-out-1
+          Sink to-out-1 (topic: out; key: string, value: string)
+      "
+    `)
+  })
+
+  test('every stateless one, under its own name', () => {
+    const t = new Topology('stateless')
+    t.stream(['b', 'a'], { key: bytes, value: string })
+      .filter((value) => value !== '')
+      .filterNot((value) => value === '-')
+      .peek(() => {})
+      .mapValues((value) => value.length)
+      .flatMapValues((value) => [value, value])
+      .map((value, key) => [key, String(value)] as const)
+      .flatMap((value, key) => [[key, value]] as const)
+      .selectKey((value) => value)
+      .foreach(() => {})
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology stateless
+        Sub-topology 0
+          Source from-b-0 (topics: b, a; key: bytes, value: string)
+            --> filter-1
+          Operator filter-1: filter
+            --> filterNot-2
+          Operator filterNot-2: filterNot
+            --> peek-3
+          Operator peek-3: peek
+            --> mapValues-4
+          Operator mapValues-4: mapValues
+            --> flatMapValues-5
+          Operator flatMapValues-5: flatMapValues
+            --> map-6
+          Operator map-6: map
+            --> flatMap-7
+          Operator flatMap-7: flatMap
+            --> selectKey-8
+          Operator selectKey-8: selectKey
+            --> foreach-9
+          Operator foreach-9: foreach
+      "
+    `)
+  })
+
+  test('process, with its regions', () => {
+    const t = new Topology('shop')
+    const items = t.globalRegion('items', { topic: 'items', key: string, value: json<object>() })
+    const stock = t.region('stock', { key: string, value: int64 })
+    const seen = t.region('seen', { key: string, value: int64, store: 'memory' })
+    t.stream('orders', strings)
+      .process('take', { regions: [stock, seen, items], value: int64 }, () => {})
+      .to('taken')
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology shop
+        Global region items (topic: items, key: string, value: json)
+        Sub-topology 0
+          Source from-orders-0 (topics: orders; key: string, value: string)
+            --> take
+          Operator take: process (regions: stock, seen, items)
+            --> to-taken-2
+          Sink to-taken-2 (topic: taken; key: string, value: int64)
+          Region stock (changelog: shop-stock-changelog, persistent; key: string, value: int64)
+          Region seen (changelog: shop-seen-changelog, memory; key: string, value: int64)
+      "
+    `)
+  })
+
+  test('split and merge', () => {
+    const t = new Topology('sizes')
+    const { small, middle, large } = t
+      .stream('in', { key: string, value: int64 })
+      .split()
+      .branch('small', (value) => value < 10)
+      .branch('large', (value) => value > 100)
+      .defaultBranch('middle')
+    middle.to('middle')
+    small.merge(large).to('extremes')
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology sizes
+        Sub-topology 0
+          Source from-in-0 (topics: in; key: string, value: int64)
+            --> split-1
+          Operator split-1: split
+            --> branch-small-2, branch-large-3, branch-middle-4
+          Operator branch-small-2: branch
+            --> merge-6
+          Operator branch-large-3: branch
+            --> merge-6
+          Operator branch-middle-4: branch
+            --> to-middle-5
+          Sink to-middle-5 (topic: middle; key: string, value: int64)
+          Operator merge-6: merge
+            --> to-extremes-7
+          Sink to-extremes-7 (topic: extremes; key: string, value: int64)
+      "
+    `)
+  })
+
+  test('count, reduce and aggregate: a region each', () => {
+    const t = new Topology('folds')
+    const grouped = t.stream('in', { key: string, value: int64 }).groupByKey()
+    grouped.count('counted').toStream().to('counts')
+    grouped.reduce('highest', (a, b) => Math.max(a, b))
+    grouped.aggregate(
+      'listed',
+      () => [] as number[],
+      (list, value) => [...list, value],
+      {
+        value: json<number[]>(),
+      },
+    )
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology folds
+        Sub-topology 0
+          Source from-in-0 (topics: in; key: string, value: int64)
+            --> counted, highest, listed
+          Operator counted: aggregate (regions: counted)
+            --> to-counts-2
+          Sink to-counts-2 (topic: counts; key: string, value: int64)
+          Operator highest: aggregate (regions: highest)
+          Operator listed: aggregate (regions: listed)
+          Region counted (changelog: folds-counted-changelog, persistent; key: string, value: int64)
+          Region highest (changelog: folds-highest-changelog, persistent; key: string, value: int64)
+          Region listed (changelog: folds-listed-changelog, persistent; key: string, value: json)
+      "
+    `)
+  })
+})
+
+describe('sub-topologies', () => {
+  test('a repartition topic cuts: written in one, read in the other', () => {
+    const t = new Topology('words')
+    t.stream('lines', strings)
+      .flatMapValues((line) => line.split(' '))
+      .groupBy('by-word', (word) => word, { value: string, partitions: 6 })
+      .count('per-word')
+      .toStream()
+      .to('counts')
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology words
+        Sub-topology 0
+          Source from-lines-0 (topics: lines; key: string, value: string)
+            --> flatMapValues-1
+          Operator flatMapValues-1: flatMapValues
+            --> selectKey-2
+          Operator selectKey-2: selectKey
+            --> by-word
+          Sink by-word (topic: words-by-word-repartition; key: string, value: string)
+        Sub-topology 1
+          Source by-word (topics: words-by-word-repartition; key: string, value: string)
+            --> per-word
+          Operator per-word: aggregate (regions: per-word)
+            --> to-counts-5
+          Sink to-counts-5 (topic: counts; key: string, value: int64)
+          Region per-word (changelog: words-per-word-changelog, persistent; key: string, value: int64)
+      "
+    `)
+  })
+
+  test('streams that share nothing stand apart', () => {
+    const t = new Topology('two')
+    t.stream('left', strings).to('out')
+    t.stream('right', strings).to('out')
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology two
+        Sub-topology 0
+          Source from-left-0 (topics: left; key: string, value: string)
+            --> to-out-1
+          Sink to-out-1 (topic: out; key: string, value: string)
+        Sub-topology 1
+          Source from-right-2 (topics: right; key: string, value: string)
+            --> to-out-3
+          Sink to-out-3 (topic: out; key: string, value: string)
+      "
+    `)
+  })
+
+  test('a shared region joins', () => {
+    const t = new Topology('joined')
+    const shared = t.region('shared', strings)
+    t.stream('left', strings).process('write', { regions: [shared] }, () => {})
+    t.stream('right', strings).process('read', { regions: [shared] }, () => {})
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology joined
+        Sub-topology 0
+          Source from-left-0 (topics: left; key: string, value: string)
+            --> write
+          Source from-right-2 (topics: right; key: string, value: string)
+            --> read
+          Operator write: process (regions: shared)
+          Operator read: process (regions: shared)
+          Region shared (changelog: joined-shared-changelog, persistent; key: string, value: string)
+      "
+    `)
+  })
+
+  test('a shared region joins both sides of a repartition topic, too', () => {
+    const t = new Topology('around')
+    const shared = t.region('shared', strings)
+    const near = t.stream('in', strings)
+    near.process('write', { regions: [shared] }, () => {})
+    near.repartition('again').process('read', { regions: [shared] }, () => {})
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology around
+        Sub-topology 0
+          Source from-in-0 (topics: in; key: string, value: string)
+            --> write, again
+          Source again (topics: around-again-repartition; key: string, value: string)
+            --> read
+          Operator write: process (regions: shared)
+          Sink again (topic: around-again-repartition; key: string, value: string)
+          Operator read: process (regions: shared)
+          Region shared (changelog: around-shared-changelog, persistent; key: string, value: string)
+      "
+    `)
+  })
+
+  test('a global region joins nothing', () => {
+    const t = new Topology('apart')
+    const names = t.globalRegion('names', { topic: 'names', ...strings })
+    t.stream('left', strings).process('look-left', { regions: [names] }, () => {})
+    t.stream('right', strings).process('look-right', { regions: [names] }, () => {})
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology apart
+        Global region names (topic: names, key: string, value: string)
+        Sub-topology 0
+          Source from-left-0 (topics: left; key: string, value: string)
+            --> look-left
+          Operator look-left: process (regions: names)
+        Sub-topology 1
+          Source from-right-2 (topics: right; key: string, value: string)
+            --> look-right
+          Operator look-right: process (regions: names)
+      "
+    `)
+  })
+
+  test('a region that no operator uses has no task, and no changelog', () => {
+    const t = new Topology('unused')
+    t.region('nobodys', strings)
+    t.stream('in', strings).to('out')
+    expect(t.describe()).not.toContain('nobodys')
+  })
+})

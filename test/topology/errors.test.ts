@@ -1,0 +1,231 @@
+/** What is wrong with a topology is said when it is made, with what to do about it. */
+import { describe, expect, test } from 'vitest'
+import { avro, DruseError, int64, json, type Region, string, Topology } from '../../src/index.ts'
+import type { TopicDescription } from '../../src/kafka/topics.ts'
+import { makePlan } from '../../src/runtime/plan.ts'
+
+const strings = { key: string, value: string }
+
+/** The message, without its code. */
+function refusal(make: () => unknown): string {
+  try {
+    make()
+  } catch (error) {
+    if (!DruseError.is(error, 'TOPOLOGY_INVALID')) throw error
+    expect(error.kind).toBe('user')
+    return error.message.replace(/ \[TOPOLOGY_INVALID\]$/, '')
+  }
+  throw new Error('nothing was refused')
+}
+
+const topology = (): Topology => new Topology('app')
+const stream = (t = topology()) => t.stream('in', strings)
+
+describe('names', () => {
+  for (const name of ['', 'a b', 'a/b', 'ä', 'x'.repeat(121)]) {
+    test(`'${name}' names nothing`, () => {
+      const allowed = /^'.*' cannot name a\w* [a-z]+: 1 to 120 letters, digits, '\.', '_' or '-'$/
+      expect(refusal(() => new Topology(name))).toMatch(allowed)
+      expect(refusal(() => topology().region(name, strings))).toMatch(allowed)
+      expect(refusal(() => topology().globalRegion(name, { topic: 'g', ...strings }))).toMatch(allowed)
+      expect(refusal(() => stream().repartition(name))).toMatch(allowed)
+      expect(refusal(() => stream().process(name, {}, () => {}))).toMatch(allowed)
+      expect(refusal(() => stream().groupByKey().count(name))).toMatch(allowed)
+    })
+  }
+
+  test('all that Kafka takes, up to 120', () => {
+    expect(() => new Topology(`aZ09._-${'x'.repeat(113)}`)).not.toThrow()
+  })
+
+  test('topics may have names as long as Kafka takes', () => {
+    const long = 't'.repeat(249)
+    const t = topology()
+    t.stream(long, strings).to(long)
+    expect(t.describe()).toContain(`topics: ${long};`)
+  })
+
+  for (const topic of ['', '.', '..', 'a b', 'a/b', 't'.repeat(250)]) {
+    test(`'${topic}' is no topic`, () => {
+      const allowed = /is no name of a topic: 1 to 249 letters, digits, '\.', '_' or '-'$/
+      expect(refusal(() => topology().stream(topic, strings))).toMatch(allowed)
+      expect(refusal(() => stream().to(topic))).toMatch(allowed)
+      expect(refusal(() => topology().globalRegion('g', { topic, ...strings }))).toMatch(allowed)
+      expect(refusal(() => topology().stream('x', { ...strings, onFailure: { deadLetter: topic } }))).toMatch(
+        allowed,
+      )
+      expect(refusal(() => new Topology('app', { onUndecodable: { deadLetter: topic } }))).toMatch(allowed)
+    })
+  }
+
+  test('two operators of one name', () => {
+    const s = stream()
+    s.groupByKey().count('n')
+    expect(refusal(() => s.repartition('n'))).toBe("Two operators are named 'n'; give one another name")
+  })
+
+  test('two regions of one name, of whatever kind', () => {
+    const t = topology()
+    t.region('r', strings)
+    const twice = "Two regions are named 'r'; give one another name"
+    expect(refusal(() => t.region('r', strings))).toBe(twice)
+    expect(refusal(() => t.globalRegion('r', { topic: 'g', ...strings }))).toBe(twice)
+    expect(refusal(() => stream(t).groupByKey().count('r'))).toBe(twice)
+  })
+
+  for (const name of ['forward', 'streamTimeMs', '__proto__', 'constructor', 'prototype']) {
+    test(`a region named '${name}' would be hidden in an operator's context`, () => {
+      expect(refusal(() => topology().region(name, strings))).toBe(
+        `A region cannot be named '${name}': operators find something else there; choose another name`,
+      )
+    })
+  }
+
+  test('two branches of one name', () => {
+    const split = stream()
+      .split()
+      .branch('a', () => true)
+    const twice = "Two branches are named 'a'; give one another name"
+    expect(refusal(() => split.branch('a', () => true))).toBe(twice)
+    expect(refusal(() => split.defaultBranch('a'))).toBe(twice)
+  })
+})
+
+describe('sources', () => {
+  test('a topic read twice', () => {
+    const t = topology()
+    t.stream('in', strings)
+    const advice = "Topic 'in' is read twice; keep its stream in a variable and continue from there twice"
+    expect(refusal(() => t.stream('in', strings))).toBe(advice)
+    expect(refusal(() => topology().stream(['in', 'in'], strings))).toBe(advice)
+  })
+
+  test('no topic', () => {
+    expect(refusal(() => topology().stream([], strings))).toBe('stream() needs at least one topic')
+  })
+
+  test('nothing read at all', () => {
+    expect(refusal(() => topology().build())).toBe("Topology 'app' reads nothing; begin with stream()")
+    expect(refusal(() => topology().describe())).toMatch(/reads nothing/)
+  })
+
+  test('a global region alone is something', () => {
+    const t = topology()
+    t.globalRegion('g', { topic: 'g', ...strings })
+    expect(() => t.build()).not.toThrow()
+  })
+})
+
+describe('regions', () => {
+  test('of another topology', () => {
+    const foreign = topology().region('elsewhere', strings)
+    expect(refusal(() => stream().process('p', { regions: [foreign] }, () => {}))).toBe(
+      "Operator 'p' uses region 'elsewhere', which is not of this topology; declare it with region() or globalRegion()",
+    )
+  })
+
+  test('of another topology, though one of that name is here', () => {
+    const t = topology()
+    t.region('twin', strings)
+    const foreign: Region<'twin', string, number> = topology().region('twin', { key: string, value: int64 })
+    expect(refusal(() => stream(t).process('p', { regions: [foreign] }, () => {}))).toMatch(
+      /uses region 'twin', which is not of this topology/,
+    )
+  })
+
+  test('a region named twice by one operator', () => {
+    const t = topology()
+    const once = t.region('once', strings)
+    expect(() => stream(t).process('p', { regions: [once, once] }, () => {})).not.toThrow()
+  })
+
+  for (const [what, key] of [
+    ['avro:Key', avro<string>({ type: 'record', name: 'Key', fields: [] })],
+    ['json', json<string>()],
+  ] as const) {
+    test(`keys of ${what}, whose bytes may change`, () => {
+      const message = `Region 'r' cannot have ${what} keys: equal keys may get different bytes over time; use string, bytes or a number serde`
+      expect(refusal(() => topology().region('r', { key, value: string }))).toBe(message)
+      expect(refusal(() => topology().globalRegion('r', { topic: 'g', key, value: string }))).toBe(message)
+      const keyed = topology().stream('in', { key, value: string }).groupByKey()
+      expect(refusal(() => keyed.count('r'))).toBe(message)
+    })
+  }
+
+  test('more than the metadata of an offset can hold', () => {
+    const make = (count: number): Topology => {
+      const t = topology()
+      const regions = Array.from({ length: count }, (_, i) => t.region(`region-${i}`, strings))
+      stream(t).process('p', { regions }, () => {})
+      return t
+    }
+    const found = new Map<string, TopicDescription>([
+      ['in', { topic: 'in', topicId: 'id', partitions: 1, configs: {} }],
+    ])
+    const plan = (count: number) => makePlan(make(count).build(), found, { replicationFactor: 1 })
+    expect(() => plan(50)).not.toThrow()
+    expect(refusal(() => plan(100))).toBe(
+      "The sub-topology that reads 'in' has 100 regions, too many for the 4096 bytes that Kafka takes with an offset; split it with a repartition()",
+    )
+  })
+})
+
+describe('serdes', () => {
+  test('not known any more after values or keys have changed', () => {
+    const ask = (where: string, part: string) =>
+      `${where} does not know the ${part} serde: give { ${part}: … }`
+    expect(refusal(() => stream().mapValues(Number).to('out'))).toBe(ask("to('out')", 'value'))
+    expect(refusal(() => stream().selectKey(Number).to('out'))).toBe(ask("to('out')", 'key'))
+    const mapped = stream().map((value, key) => [key, value] as const)
+    expect(refusal(() => mapped.to('out'))).toBe(ask("to('out')", 'key'))
+    expect(refusal(() => mapped.repartition('r'))).toBe(ask("repartition('r')", 'key'))
+    expect(refusal(() => mapped.to('out', { key: string }))).toBe(ask("to('out')", 'value'))
+    const grouped = stream().mapValues(Number).groupByKey()
+    expect(refusal(() => grouped.reduce('sum', (a, b) => a + b))).toBe(ask("'sum'", 'value'))
+  })
+
+  test('of merged streams, when they are not the same', () => {
+    const t = topology()
+    const other = t.stream('other', { key: string, value: json<string>() })
+    expect(refusal(() => stream(t).merge(other).to('out'))).toMatch(/does not know the value serde/)
+    const same = topology()
+    same.stream('a', strings).merge(same.stream('b', strings)).to('out')
+  })
+})
+
+describe('partitioning', () => {
+  const advice =
+    /needs records of one key in one task, but a key may have changed before it; put a repartition\(name\) or groupBy\(name, …\) in between$/
+
+  // Types refuse these; plain JavaScript meets the check at run time.
+  test('a keyed operator after a change of key', () => {
+    const t = topology()
+    const region = t.region('r', strings)
+    const rekeyed = stream(t).selectKey((value) => value) as never as ReturnType<typeof stream>
+    expect(refusal(() => rekeyed.groupByKey())).toMatch(advice)
+    expect(refusal(() => rekeyed.process('p', { regions: [region] }, () => {}))).toMatch(
+      /^process\('p'\) needs/,
+    )
+    expect(refusal(() => rekeyed.mapValues((v) => v).groupByKey())).toMatch(advice)
+    expect(refusal(() => rekeyed.merge(rekeyed).groupByKey())).toMatch(advice)
+    const { all } = rekeyed.split().defaultBranch('all')
+    expect(refusal(() => all.groupByKey())).toMatch(advice)
+  })
+
+  test('a processor without partitioned regions may follow a change of key; what it forwards may have another key', () => {
+    const t = topology()
+    const global = t.globalRegion('g', { topic: 'g', ...strings })
+    const forwarded = stream(t)
+      .selectKey((value) => value)
+      .process('p', { regions: [global] }, () => {}) as never as ReturnType<typeof stream>
+    expect(refusal(() => forwarded.groupByKey())).toMatch(advice)
+  })
+
+  test('partitions of a repartition topic', () => {
+    for (const partitions of [0, -1, 1.5, Number.NaN]) {
+      expect(refusal(() => stream().repartition('r', { partitions }))).toBe(
+        "repartition('r'): partitions must be a whole number from 1",
+      )
+    }
+  })
+})
