@@ -407,10 +407,10 @@ export class GroupedStream<K, V> {
     )
   }
 
-  /** Combines the values of a key; the first one stands for itself. */
+  /** Combines the values of a key; the first one stands for itself. A result of null removes the key. */
   reduce<const Name extends string>(
     name: Name,
-    reducer: (aggregate: V, value: V, key: K) => V,
+    reducer: (aggregate: V, value: V, key: K) => V | null,
     options: Serdes<K, V> = {},
   ): Table<Name, K, V> {
     const value = options.value ?? this.#serdes.value
@@ -421,7 +421,7 @@ export class GroupedStream<K, V> {
   aggregate<const Name extends string, A>(
     name: Name,
     initial: () => A,
-    aggregator: (aggregate: A, value: V, key: K) => A,
+    aggregator: (aggregate: A, value: V, key: K) => A | null,
     options: { readonly key?: Serde<K>; readonly value: Serde<A> },
   ): Table<Name, K, A> {
     return this.#aggregate(name, initial, aggregator, options)
@@ -440,7 +440,7 @@ export class GroupedStream<K, V> {
   #aggregate<const Name extends string, A>(
     name: Name,
     initial: (() => A) | undefined,
-    aggregator: (aggregate: A, value: V, key: K) => A,
+    aggregator: (aggregate: A, value: V, key: K) => A | null,
     options: Serdes<K, A>,
   ): Table<Name, K, A> {
     const key = options.key ?? this.#serdes.key
