@@ -277,7 +277,7 @@ class Link {
       brokers: [keyOf(address)],
       clientId,
       ...(ssl === false ? {} : { ssl }),
-      ...(sasl === undefined ? {} : { sasl }),
+      ...(sasl === undefined ? {} : { sasl: { ...sasl } }), // kafkajs writes into it
       connectionTimeout: connectTimeoutMs,
       authenticationTimeout: connectTimeoutMs,
       enforceRequestTimeout: false, // its clock is the wall clock
@@ -293,6 +293,9 @@ class Link {
     const broker = brokerPool.createBroker({ connectionPool, logger: brokerPool.rootLogger })
     await broker.connect()
     checkVersions(address, broker.versions)
+    // kafkajs logs in again 10 s before a session ends; to a session of less than that, before every request.
+    const sessionMs = Number(socket.sessionLifetime.toString())
+    socket.reauthenticationThreshold = Math.min(REAUTHENTICATE_MS, Math.floor(sessionMs / 5))
     this.#kafkajs = socket
     this.#isOpen = this.#closed === undefined
   }
@@ -303,24 +306,27 @@ class Link {
     const { key, version } = CODECS[api]
     const withoutAnswer = request.api === 'Produce' && request.acks === 0
     const body = encodeRequest<Api>(api, request)
-    const payload = await this.#untilClosed(
-      (this.#kafkajs as KafkajsSocket).send({
-        request: {
-          apiKey: key,
-          apiVersion: version,
-          apiName: api,
-          // Called just before it is written, which may be later than now: SASL sessions are renewed first.
-          encode: async () => {
-            if (sending.isOver) throw new Error('the time was up before the request was sent')
-            sending.written(this)
-            return { buf: body, buffer: body }
-          },
-          expectResponse: () => !withoutAnswer,
+    const sent = (this.#kafkajs as KafkajsSocket).send({
+      request: {
+        apiKey: key,
+        apiVersion: version,
+        apiName: api,
+        // Called just before it is written, which may be later than now: SASL sessions are renewed first.
+        encode: async () => {
+          if (sending.isOver) throw new Error('the time was up before the request was sent')
+          sending.written(this)
+          return { buf: body, buffer: body }
         },
-        response: { decode: async (bytes) => ({ bytes }), parse: async ({ bytes }) => bytes },
-        logResponseError: false,
-      }),
-    )
+        expectResponse: () => !withoutAnswer,
+      },
+      response: { decode: async (bytes) => ({ bytes }), parse: async ({ bytes }) => bytes },
+      logResponseError: false,
+    })
+    // A failed login, for one: what kafkajs cannot send now it could not send later either.
+    sent.catch((error) => {
+      if (!sending.isOver) this.close(error)
+    })
+    const payload = await this.#untilClosed(sent)
     try {
       if (payload === undefined) return unanswered(request) as Answers[R['api']]
       return decodeResponse<R['api']>(api, payload)
@@ -372,6 +378,7 @@ class Link {
 }
 
 const KEEP_ALIVE_MS = 60_000
+const REAUTHENTICATE_MS = 10_000
 
 class Undecodable extends Error {
   constructor(api: Api, cause: unknown) {
@@ -447,6 +454,9 @@ interface KafkajsPool {
 
 interface KafkajsSocket {
   readonly requestQueue: { scheduleCheckPendingRequests: () => void }
+  /** A Long of milliseconds; 0 without SASL, or for ever. */
+  readonly sessionLifetime: { toString(): string }
+  reauthenticationThreshold: number
   send(exchange: {
     request: {
       apiKey: number

@@ -5,7 +5,7 @@ import { type KafkajsOptions, kafkajsWire } from '../../src/kafka/kafkajs.ts'
 import { CODECS } from '../../src/kafka/requests.ts'
 import { WireWriter } from '../../src/kafka/wire-bytes.ts'
 import { ANY_NODE, type Api, type Clock, type Connection, type Outcome } from '../../src/ports.ts'
-import { systemClock } from '../../src/system.ts'
+import { silentLogger, systemClock } from '../../src/system.ts'
 
 /**
  * A broker that speaks just enough: it knows all versions, lists itself as node 1, and answers the rest as the test
@@ -17,7 +17,8 @@ class ScriptedBroker {
   /** Bytes of an answer; `silence` for none ever; `hang up` closes the socket. Absent: as a broker would. */
   answer: (api: Api) => Buffer | 'silence' | 'hang up' | undefined = () => undefined
   versions: (api: Api) => readonly [number, number] = (api) => [0, CODECS[api].version]
-  acceptsConnections = true
+  /** Absent: SASL is not spoken here. */
+  sasl: { password: string; sessionMs: number } | undefined
   connections = 0
   #waiting: (() => void)[] = []
   readonly #server: net.Server
@@ -71,10 +72,6 @@ class ScriptedBroker {
       this.sockets.delete(socket)
       this.#happened()
     })
-    if (!this.acceptsConnections) {
-      socket.destroy()
-      return
-    }
     let buffered = Buffer.alloc(0)
     socket.on('data', (chunk) => {
       buffered = Buffer.concat([buffered, chunk])
@@ -95,6 +92,11 @@ class ScriptedBroker {
       this.#reply(socket, correlationId, this.#versions(frame.readInt16BE(2)))
       return
     }
+    if (key === SASL_HANDSHAKE || key === SASL_AUTHENTICATE) {
+      this.seen.push(key === SASL_HANDSHAKE ? 'SaslHandshake' : 'SaslAuthenticate')
+      this.#reply(socket, correlationId, this.#sasl(key, frame))
+      return
+    }
     const api = apis.find((each) => CODECS[each].key === key)
     if (api === undefined) throw new Error(`a request of key ${key}`)
     this.seen.push(api)
@@ -113,13 +115,26 @@ class ScriptedBroker {
   #versions(version: number): Buffer {
     const writer = new WireWriter(false)
     writer.int16(0)
-    writer.array(
-      [...apis.map((api) => [CODECS[api].key, ...this.versions(api)]), [API_VERSIONS, 0, 2]],
-      (api) => {
-        for (const number of api) writer.int16(number)
-      },
-    )
+    const others = [SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE].map((key) => [key, 0, 1])
+    writer.array([...apis.map((api) => [CODECS[api].key, ...this.versions(api)]), ...others], (api) => {
+      for (const number of api) writer.int16(number)
+    })
     if (version >= 1) writer.int32(0)
+    return writer.written
+  }
+
+  /** Version 1 of both. */
+  #sasl(key: number, frame: Buffer): Buffer {
+    const writer = new WireWriter(false)
+    const isRight = frame.includes(`\0user\0${this.sasl?.password}`)
+    writer.int16(key === SASL_HANDSHAKE || isRight ? 0 : 58)
+    if (key === SASL_HANDSHAKE) {
+      writer.array(['PLAIN'], (mechanism) => writer.text(mechanism))
+    } else {
+      writer.text(isRight ? null : 'wrong password')
+      writer.bytes(Buffer.alloc(0))
+      writer.int64(this.sasl?.sessionMs ?? 0)
+    }
     return writer.written
   }
 
@@ -143,7 +158,9 @@ class ScriptedBroker {
   }
 }
 
+const SASL_HANDSHAKE = 17
 const API_VERSIONS = 18
+const SASL_AUTHENTICATE = 36
 const apis = Object.keys(CODECS) as Api[]
 /** Throttle time and error code: all that Heartbeat answers. */
 const PLAIN = Buffer.from('000000000000', 'hex')
@@ -405,6 +422,59 @@ describe('outcomes', () => {
     const partitions = [{ topic: 't', partition: 3, errorCode: 0, baseOffset: -1 }]
     expect(outcome).toEqual({ ok: true, response: { partitions } })
     await broker.until(() => broker.seen.includes('Produce'))
+  })
+})
+
+describe('SASL', () => {
+  const sasl = { mechanism: 'plain', username: 'user', password: 'right' } as const
+  const LOGIN = ['SaslHandshake', 'SaslAuthenticate']
+
+  test('one login per socket, while the session lasts', async () => {
+    const broker = await ScriptedBroker.listen()
+    broker.sasl = { password: 'right', sessionMs: 3_600_000 }
+    const { connection } = connect([broker], { sasl })
+    const outcomes = await Promise.all([1, 1, 1].map((node) => connection.send(node, heartbeat, LONG)))
+    expect(outcomes).toEqual([ok, ok, ok])
+    expect(broker.seen.slice(0, 2)).toEqual(LOGIN)
+    expect(broker.seen.filter((api) => api === 'SaslAuthenticate').length).toBe(1)
+  })
+
+  test('a session shorter than the 10 s that kafkajs keeps in hand is not renewed before each request', async () => {
+    const broker = await ScriptedBroker.listen()
+    broker.sasl = { password: 'right', sessionMs: 9_000 }
+    const { connection } = connect([broker], { sasl })
+    await connection.send(1, heartbeat, LONG)
+    await connection.send(1, heartbeat, LONG)
+    expect(broker.seen).toEqual([...LOGIN, 'Metadata', 'Heartbeat', 'Heartbeat'])
+  })
+
+  test('a wrong password: disconnect with the reason, in the log too, and no socket stays', async () => {
+    const broker = await ScriptedBroker.listen()
+    broker.sasl = { password: 'another', sessionMs: 0 }
+    const told: object[] = []
+    const log = { ...silentLogger, warn: (details: object) => told.push(details) }
+    const { connection } = connect([broker], { sasl, log })
+    const outcome = await connection.send(1, heartbeat, LONG)
+    expect(outcome).toEqual(failed('disconnect'))
+    expect(!outcome.ok && String(outcome.cause)).toContain('wrong password')
+    expect(told).toEqual([expect.objectContaining({ error: expect.stringContaining('wrong password') })])
+    await broker.until(() => broker.sockets.size === 0)
+  })
+
+  test('a login that fails when it is renewed ends the socket, and the request was not sent', async () => {
+    const broker = await ScriptedBroker.listen()
+    // A session that is over at once: every request renews it.
+    broker.sasl = { password: 'right', sessionMs: 1 }
+    const { connection } = connect([broker], { sasl })
+    const until = performance.now() + 2
+    expect(await connection.send(1, metadata, LONG)).toMatchObject({ ok: true })
+    while (performance.now() < until); // for the session to be over by kafkajs's own clock
+    broker.sasl = { password: 'changed', sessionMs: 1 }
+    expect(await connection.send(1, endTxn, LONG)).toEqual(failed('disconnect'))
+    expect(broker.seen).not.toContain('EndTxn')
+    await broker.until(() => broker.sockets.size === 0)
+    broker.sasl = { password: 'right', sessionMs: 0 }
+    expect(await connection.send(1, endTxn, LONG)).toEqual(ok)
   })
 })
 
