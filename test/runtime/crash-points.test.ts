@@ -3,7 +3,13 @@
  * step of a commit; a successor, on the same directory or on an empty one, goes on. What comes out is exact.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type EmbeddedBroker, embeddedBroker, memoryDisk, type Wire } from '../../src/index.ts'
+import {
+  type DruseOptions,
+  type EmbeddedBroker,
+  embeddedBroker,
+  memoryDisk,
+  type Wire,
+} from '../../src/index.ts'
 import type { Api, Request } from '../../src/ports.ts'
 import { type Fate, type Fates, Instance, QUICK_BROKER } from './instance.ts'
 import { drained, feed, makeTopics, tally, verify } from './tally.ts'
@@ -27,21 +33,31 @@ afterEach(async () => {
   await broker.close()
 })
 
-function instance(fates?: Fates, disk = memoryDisk()): Instance {
-  const made = new Instance({ topology: tally, wire, disk, commitRecords: 40, ...(fates && { fates }) })
+function instance(fates?: Fates, disk = memoryDisk(), options: Partial<DruseOptions> = {}): Instance {
+  const made = new Instance({
+    topology: tally,
+    wire,
+    disk,
+    commitRecords: 40,
+    ...options,
+    ...(fates && { fates }),
+  })
   instances.push(made)
   return made
 }
 
-/** `fate` at the nth request of this kind that belongs to a commit of records, not to a first start. */
+/** `fate` at the first request of this kind in the nth transaction that changes regions. */
 function at(api: Api, nth: number, fate: Fate): Fates {
-  let seen = 0
-  let inRecords = false
+  let transactions = 0
+  let isOver = true
   return (request: Request) => {
-    if (request.api === 'AddPartitionsToTxn') inRecords = true
-    if (request.api === api && inRecords) seen += 1
-    const hit = request.api === api && inRecords && seen === nth
-    if (request.api === 'EndTxn') inRecords = false
+    // It is sent again while the transaction before is being completed.
+    if (request.api === 'AddPartitionsToTxn' && isOver) {
+      if (request.partitions.some(({ topic }) => topic.endsWith('-changelog'))) transactions += 1
+      isOver = false
+    }
+    const hit = request.api === api && transactions === nth && !isOver
+    if (request.api === 'EndTxn' || hit) isOver = true
     return hit ? fate : 'pass'
   }
 }
@@ -58,7 +74,7 @@ describe('crash at each step', () => {
       ] as const) {
         test(`${fate} ${step}, successor on ${heir}`, async () => {
           await feed(wire)
-          const first = await instance(at(step, 4, fate)).start()
+          const first = await instance(at(step, 3, fate)).start()
           await first.fell
           if (heir.includes('power')) first.disk.crash({ loseUnsynced: true })
           const disk = heir === 'empty directory' ? memoryDisk() : first.disk
@@ -135,6 +151,21 @@ describe('answers that are lost', () => {
 })
 
 describe('frozen beyond the session', () => {
+  test('before EndTxn, thawed while its transaction is still open: the new owner has waited for it', async () => {
+    await feed(wire)
+    const patient = { transactionTimeoutMs: 30_000 }
+    const first = instance(at('EndTxn', 3, 'freezeBefore'), memoryDisk(), patient)
+    await first.start()
+    await first.fell
+    const second = await instance(undefined, memoryDisk(), patient).start()
+    const waiting = 'waiting until an earlier owner'
+    await expect.poll(() => second.logged(waiting), { timeout: 10_000 }).toBe(true)
+    // Tasks that the open transaction does not concern go on; their commits do not touch the others.
+    first.thaw()
+    await drained(wire)
+    await verify(wire)
+  })
+
   for (const step of ['TxnOffsetCommit', 'EndTxn', 'Produce'] as const) {
     for (const fate of ['freezeBefore', 'freezeAfter'] as const) {
       test(`${fate} ${step}: another owner goes on, the thawed one drops its overlays`, async () => {

@@ -245,7 +245,52 @@ describe('what is dropped together', () => {
   })
 })
 
+describe('codes of single partitions', () => {
+  for (const api of ['AddPartitionsToTxn', 'TxnOffsetCommit'] as const) {
+    test(`${api}: an error of the last partition alone fails the commit`, async () => {
+      await makeTopics(wire)
+      await feed(wire)
+      let hits = 0
+      const fates: Fates = (request) => {
+        if (request.api !== api || request.partitions.length < 2) return 'pass'
+        hits += 1
+        if (hits !== 3) return 'pass'
+        const last = request.partitions.length - 1
+        const partitions = request.partitions.map(({ topic, partition }, i) => ({
+          topic,
+          partition,
+          errorCode: i === last ? -1 : 0,
+        }))
+        return { answer: { partitions } }
+      }
+      const one = await instance({ fates }).start()
+      await drained(wire)
+      await verify(wire)
+      expect(one.app.health.counts).toMatchObject({ recoveries: 1, indefinite: 1 })
+    })
+  }
+})
+
 describe('two instances', () => {
+  test('in a rebalance, what is done is committed before JoinGroup is sent again', async () => {
+    await makeTopics(wire)
+    // So long an interval that nothing but the rebalance commits.
+    const first = await instance({ commitIntervalMs: 1_400, commitRecords: 1e6 }).start()
+    await first.app.untilRunning()
+    await feed(wire)
+    await expect.poll(() => first.app.health.counts.records).toBe(INPUTS)
+    const second = await instance().start()
+    await drained(wire)
+    await verify(wire)
+    expect(first.app.health.counts.recoveries).toBe(0)
+    expect(second.app.health.counts.recoveries).toBe(0)
+    const order = first.requests
+      .filter(({ api }) => api === 'EndTxn' || api === 'JoinGroup')
+      .map(({ api }) => api)
+    const rejoin = order.lastIndexOf('JoinGroup')
+    expect(order[rejoin - 1]).toBe('EndTxn')
+  })
+
   test('one is crashed and started again, the other frozen beyond its session and thawed: sinks exact', async () => {
     await makeTopics(wire)
     const first = await instance().start()
