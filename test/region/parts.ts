@@ -1,0 +1,88 @@
+/** A part of a region over a store of either body, and what its task does with it. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { int64, levelDisk, memoryDisk, type Serde, type Store, string } from '../../src/index.ts'
+import type { Overlay } from '../../src/region/overlay.ts'
+import { overlayWrites, RegionPart } from '../../src/region/part.ts'
+import { TypedEntries } from '../../src/region/typed.ts'
+
+export interface Bodies {
+  open(): Promise<Store>
+  close(): Promise<void>
+}
+
+export const BODIES: Readonly<Record<string, () => Promise<Bodies>>> = {
+  memory: async () => {
+    const disk = memoryDisk()
+    let n = 0
+    return { open: () => disk.open(`store-${n++}`), close: async () => {} }
+  },
+  level: async () => {
+    const root = await mkdtemp(join(tmpdir(), 'druse-region-'))
+    const disk = levelDisk(root)
+    const open: Store[] = []
+    return {
+      async open() {
+        const store = await disk.open(`store-${open.length}`)
+        open.push(store)
+        return store
+      },
+      async close() {
+        for (const store of open) await store.close()
+        await rm(root, { recursive: true })
+      },
+    }
+  },
+}
+
+export interface PartOptions {
+  readonly name?: string
+  readonly maxRecordBytes?: number
+  readonly undoable?: boolean
+  readonly now?: () => number
+}
+
+export async function entriesOf<K, V>(
+  name: string,
+  key: Serde<K>,
+  value: Serde<V>,
+): Promise<TypedEntries<K, V>> {
+  const context = { topic: 'changelog', registry: undefined, writes: true }
+  return new TypedEntries(
+    name,
+    key,
+    await key.open({ ...context, part: 'key' }),
+    await value.open({ ...context, part: 'value' }),
+  )
+}
+
+export async function partOf<K, V>(
+  store: Store,
+  key: Serde<K>,
+  value: Serde<V>,
+  { name = 'part', maxRecordBytes = 1_000_000, undoable = true, now = () => 1_000 }: PartOptions = {},
+): Promise<RegionPart<K, V>> {
+  return new RegionPart({ entries: await entriesOf(name, key, value), store, maxRecordBytes, now, undoable })
+}
+
+export const numbered = (store: Store, options?: PartOptions) => partOf(store, string, int64, options)
+
+/** What follows an answered commit. */
+export async function apply<K, V>(part: RegionPart<K, V>, sealed: Overlay, store: Store): Promise<void> {
+  await store.write(overlayWrites(sealed))
+  part.applied()
+}
+
+/** Everything at rest in the store. */
+export async function settle<K, V>(part: RegionPart<K, V>, store: Store): Promise<void> {
+  const sealed = part.seal()
+  part.committed()
+  await apply(part, sealed, store)
+}
+
+export async function all<T>(entries: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = []
+  for await (const entry of entries) found.push(entry)
+  return found
+}
