@@ -6,6 +6,7 @@ import type { AnyRegion } from '../region/definition.ts'
 import { cachedRegistry } from '../serde/index.ts'
 import { levelDisk } from '../store/index.ts'
 import { consoleLogger, systemClock, systemRandom } from '../system.ts'
+import type { Graph } from '../topology/graph.ts'
 import type { Topology } from '../topology/topology.ts'
 import { GlobalRegions } from './global-regions.ts'
 import { type DruseOptions, type DruseSettings, settingsOf } from './options.ts'
@@ -82,7 +83,8 @@ export class Druse {
   #state: ApplicationState = 'CREATED'
   #error: DruseError | undefined
   #running: Running | undefined
-  #closing: Promise<void> | undefined
+  #starting: Promise<void> | undefined
+  #releasing: Promise<void> | undefined
 
   /** Errors: OPTION_INVALID. */
   constructor(topology: Topology, options: DruseOptions) {
@@ -126,7 +128,11 @@ export class Druse {
         `Application '${this.application}' is ${this.#state}; it starts once: make a new Druse to start again`,
       )
     }
-    const graph = this.#topology.build()
+    this.#starting = this.#start(this.#topology.build())
+    return this.#starting
+  }
+
+  async #start(graph: Graph): Promise<void> {
     this.#move('REBALANCING')
     const cluster = new Cluster({
       wire: this.#options.wire,
@@ -205,22 +211,26 @@ export class Druse {
   }
 
   /** Commits what is done, leaves the group and closes the state. After the deadline, without the commit. Default 30 s. */
-  close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}): Promise<void> {
-    this.#closing ??= this.#close(timeoutMs)
-    return this.#closing
+  async close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}): Promise<void> {
+    // What is being opened can only be closed when it is there.
+    await this.#starting?.catch(() => undefined)
+    if (this.#state === 'NOT_RUNNING') return
+    if (this.#state !== 'ERROR') this.#move('PENDING_SHUTDOWN')
+    await this.#release(timeoutMs)
+    this.#move('NOT_RUNNING')
   }
 
-  async #close(timeoutMs: number): Promise<void> {
-    if (this.#state !== 'ERROR') this.#move('PENDING_SHUTDOWN')
-    const running = this.#running
-    this.#running = undefined
-    if (running !== undefined) {
+  #release(timeoutMs: number): Promise<void> {
+    this.#releasing ??= (async () => {
+      const running = this.#running
+      this.#running = undefined
+      if (running === undefined) return
       await running.worker.close(timeoutMs)
       await running.globals.close()
       running.cluster.close()
       await running.directory.close()
-    }
-    this.#move('NOT_RUNNING')
+    })()
+    return this.#releasing
   }
 
   #disk(): Disk {
@@ -237,11 +247,13 @@ export class Druse {
   }
 
   #fail(cause: unknown): void {
-    if (this.#state === 'ERROR' || this.#closing !== undefined) return
+    if (this.#state !== 'RUNNING' && this.#state !== 'REBALANCING') return
     this.#error = asError(cause)
     this.#log.error({ application: this.application, error: this.#error }, 'application: stopped')
     this.#move('ERROR')
-    void this.close()
+    this.#release(CLOSE_TIMEOUT_MS).catch((error: unknown) => {
+      this.#log.error({ error }, 'application: could not be closed')
+    })
   }
 
   #move(to: ApplicationState): void {

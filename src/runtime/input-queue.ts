@@ -36,7 +36,11 @@ export class InputQueue {
   #raw: RawRecord | undefined
   #head: Head | undefined
   #fetched: number
+  /** Behind the last record that was taken. */
+  #next = 0
   #waiting: Promise<void> | undefined
+  /** Why nothing more can be read, and where. */
+  #damage: { readonly error: unknown; readonly offset: number } | undefined
   /** Records not yet taken, or a little more: a batch counts whole. */
   #buffered = 0
   #closed = false
@@ -55,7 +59,7 @@ export class InputQueue {
 
   /** What a commit says: the next record to process, else what will be fetched next, control records passed. */
   get position(): number {
-    return this.#peekRaw()?.offset ?? this.#fetched
+    return this.#peekRaw()?.offset ?? this.#damage?.offset ?? this.#fetched
   }
 
   /**
@@ -80,17 +84,24 @@ export class InputQueue {
     })
   }
 
-  /** The next record, decoded once; undefined when there is none. */
+  /**
+   * The next record, decoded once; undefined when there is none.
+   * Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED: no policy passes over what cannot even be told apart.
+   */
   head(): Head | undefined {
     if (this.#head !== undefined) return this.#head
     const raw = this.#peekRaw()
-    if (raw === undefined) return undefined
+    if (raw === undefined) {
+      if (this.#damage !== undefined) throw this.#damage.error
+      return undefined
+    }
     this.#head = this.#decode(raw)
     return this.#head
   }
 
   /** Takes the head off. */
   shift(): void {
+    if (this.#raw !== undefined) this.#next = this.#raw.offset + 1
     this.#head = undefined
     this.#raw = undefined
     this.#buffered -= 1
@@ -106,18 +117,23 @@ export class InputQueue {
   }
 
   #peekRaw(): RawRecord | undefined {
-    while (this.#raw === undefined) {
-      if (this.#cursor === undefined) {
-        const batch = this.#batches.shift()
-        if (batch === undefined) {
-          // Records below the asked offset were counted with their batch and never taken.
-          if (this.#waiting === undefined) this.#buffered = 0
-          return undefined
-        }
-        this.#cursor = openBatch(batch)
+    while (this.#raw === undefined && this.#damage === undefined) {
+      const [batch] = this.#batches
+      if (batch === undefined) {
+        // Records below the asked offset were counted with their batch and never taken.
+        if (this.#waiting === undefined) this.#buffered = 0
+        return undefined
       }
-      this.#raw = this.#cursor.next()
-      if (this.#raw === undefined) this.#cursor = undefined
+      try {
+        this.#cursor ??= openBatch(batch)
+        this.#raw = this.#cursor.next()
+      } catch (error) {
+        this.#damage = { error, offset: Math.max(this.#next, batch.header.baseOffset, batch.fromOffset) }
+        return undefined
+      }
+      if (this.#raw !== undefined) break
+      this.#cursor = undefined
+      this.#batches.shift()
     }
     return this.#raw
   }

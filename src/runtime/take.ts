@@ -74,7 +74,8 @@ export async function takeTask(
   const memory = planned.some((region) => !region.persistent) ? await memoryDisk().open('memory') : undefined
   try {
     await restoreRegions(context, id, committed, planned, { persistent, memory }, signal)
-    return build(surroundings, id, committed, positions, planned, { persistent, memory })
+    const starts = await startPositions(surroundings, id, positions)
+    return build(surroundings, id, committed, starts, planned, { persistent, memory })
   } catch (error) {
     await persistent?.close()
     await memory?.close()
@@ -328,6 +329,21 @@ async function checkStillCommitted(
   )
 }
 
+/** An input that the task did not have before begins at its earliest record. */
+async function startPositions(
+  { cluster, plan, log }: Surroundings,
+  id: TaskId,
+  positions: ReadonlyMap<string, number>,
+): Promise<ReadonlyMap<string, number>> {
+  const fresh = inputsOf(plan, id).filter((at) => !positions.has(partitionKey(at)))
+  if (fresh.length === 0) return positions
+  log.warn(
+    { task: taskName(id), inputs: fresh.map(partitionKey) },
+    'task: new inputs, read from their beginning',
+  )
+  return new Map([...positions, ...(await listOffsets(cluster, fresh, 'earliest'))])
+}
+
 function build(
   surroundings: Surroundings,
   id: TaskId,
@@ -352,9 +368,9 @@ function build(
   const parts = new Map(Array.from(regions, ([name, { part }]) => [name, part]))
   const inputs = inputsOf(surroundings.plan, id).map((at) => {
     const source = sourceOf(id, at.topic)
-    const offset = positions.get(partitionKey(at))
+    const offset = positions.get(partitionKey(at)) as number
     const timestamp = source.kind === 'source' ? source.timestamp : undefined
-    return new InputQueue(at, offset ?? 0, surroundings.inputCodecs(at.topic), timestamp)
+    return new InputQueue(at, offset, surroundings.inputCodecs(at.topic), timestamp)
   })
   const { sequence, streamTimeMs } = committed
   task = new Task({ id, inputs, parts, surroundings, sequence, streamTimeMs })

@@ -24,6 +24,7 @@ export class Taker {
   readonly #context: TakeContext
   readonly #settings: DruseSettings
   readonly #handlers: TakerHandlers
+  readonly #underWay = new Set<Promise<void>>()
 
   constructor(context: TakeContext, settings: DruseSettings, handlers: TakerHandlers) {
     this.#context = context
@@ -33,7 +34,17 @@ export class Taker {
 
   /** `kept`: tasks that are still open here, to go on if nobody has committed for them since. */
   take(ids: readonly TaskId[], kept: ReadonlyMap<string, TakenTask>, signal: AbortSignal): void {
-    void this.#takeAll(ids, kept, signal)
+    this.#track(this.#takeAll(ids, kept, signal))
+  }
+
+  /** Resolves when nothing is being taken any more; takes that were given up have closed their stores then. */
+  async idle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay)
+  }
+
+  #track(taking: Promise<void>): void {
+    const tracked = taking.finally(() => this.#underWay.delete(tracked))
+    this.#underWay.add(tracked)
   }
 
   async #takeAll(
@@ -58,7 +69,8 @@ export class Taker {
       const starts: FirstStart[] = []
       const again: TaskId[] = []
       for (const [id, agreement] of agreements) {
-        if (agreement.kind === 'committed') void this.#takeOne(id, agreement, kept.get(taskName(id)), signal)
+        if (agreement.kind === 'committed')
+          this.#track(this.#takeOne(id, agreement, kept.get(taskName(id)), signal))
         else if (agreement.kind === 'unstable') again.push(id)
         else {
           const start = await this.#attempt(id, signal, () => planFirstStart(this.#context, id, signal))

@@ -119,6 +119,8 @@ export class Worker {
   #wake: (() => void) | undefined
   #running: Promise<void> | undefined
   #closing = false
+  /** Stores of tasks that were taken too late to run. */
+  readonly #closed: Promise<void>[] = []
   /** Aborted when the time for a graceful close is over. */
   readonly #hurry = new AbortController()
   #turn = 0
@@ -215,6 +217,8 @@ export class Worker {
     } finally {
       cancel()
       this.#disconnect()
+      await this.#taker.idle()
+      await Promise.all(this.#closed)
     }
   }
 
@@ -242,9 +246,15 @@ export class Worker {
   }
 
   #order(order: Order): void {
-    if (this.#closing && 'done' in order) order.done()
+    if (this.#closing) this.#decline(order)
     else this.#orders.push(order)
     this.#poke()
+  }
+
+  /** Of the orders that come too late, none may be left waiting or hold a store open. */
+  #decline(order: Order): void {
+    if ('done' in order) order.done()
+    if (order.kind === 'taken') this.#closed.push(order.taken.state.close())
   }
 
   #poke(): void {
@@ -294,7 +304,7 @@ export class Worker {
         await this.#letGo()
         await this.#forgetTasks([...this.#slots.values()])
         this.#closing = true
-        for (const left of this.#orders) if ('done' in left) left.done()
+        for (const left of this.#orders.splice(0)) this.#decline(left)
     }
   }
 
@@ -378,7 +388,12 @@ export class Worker {
     const before = queue.position
     const pending = queue.append(delivery, this.#surroundings.cluster)
     if (queue.buffered >= this.#settings.bufferedRecordsPerPartition) this.#fetcher.pause(delivery)
-    if (pending !== undefined) void pending.then(() => this.#poke())
+    if (pending !== undefined) {
+      pending.then(
+        () => this.#poke(),
+        (error: unknown) => this.#fail(slot, error),
+      )
+    }
     // Past control records alone: worth a commit, so that nobody sees a lag that is none.
     else if (queue.position !== before && slot.status === 'running' && this.#membership !== undefined) {
       this.#touch(this.#membership)
