@@ -13,7 +13,7 @@ import {
 } from '../ports.ts'
 import type { TopicPartition } from '../types.ts'
 import { CODE, nameOf } from './error-codes.ts'
-import { Again, retry } from './retry.ts'
+import { Again, reasonOf, retry } from './retry.ts'
 
 export interface ClusterOptions {
   readonly wire: Wire
@@ -125,7 +125,7 @@ export class Cluster {
         target.request,
         this.requestTimeoutMs,
       )
-      if (!outcome.ok) return new Again(outcome.reason)
+      if (!outcome.ok) return new Again(reasonOf(outcome))
       const code = codeOf(outcome.response)
       return PASSING.has(code) ? new Again(nameOf(code)) : outcome.response
     })

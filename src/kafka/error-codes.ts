@@ -157,6 +157,7 @@ export type CodeName = keyof typeof CODE
  * - `membership-gone`: the group generation is over. Drop, rejoin, then InitProducerId.
  * - `instance-fenced`: another process has this group instance id. Fatal here.
  * - `abortable`: a definite no, which the same content would get again.
+ * - `refused`: a definite no to the application as a whole (rights, set-up), which a person has to change. Fatal here.
  */
 export type TransactionalClass =
   | 'ok'
@@ -167,6 +168,7 @@ export type TransactionalClass =
   | 'membership-gone'
   | 'instance-fenced'
   | 'abortable'
+  | 'refused'
 
 /**
  * Of answers to Produce, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn and InitProducerId.
@@ -220,6 +222,14 @@ const CLASSES: { readonly [N in CodeName]?: TransactionalClass } = {
   TOPIC_AUTHORIZATION_FAILED: 'abortable',
   OFFSET_METADATA_TOO_LARGE: 'abortable',
   INVALID_COMMIT_OFFSET_SIZE: 'abortable',
+
+  INVALID_GROUP_ID: 'refused',
+  GROUP_AUTHORIZATION_FAILED: 'refused',
+  CLUSTER_AUTHORIZATION_FAILED: 'refused',
+  TRANSACTIONAL_ID_AUTHORIZATION_FAILED: 'refused',
+  INVALID_TRANSACTION_TIMEOUT: 'refused',
+  UNSUPPORTED_VERSION: 'refused',
+  INVALID_REQUEST: 'refused',
 }
 
 const NAMES: ReadonlyMap<number, string> = new Map(Object.entries(CODE).map(([name, code]) => [code, name]))

@@ -9,7 +9,7 @@ import { type Cluster, unexpected } from './cluster.ts'
 import { CODE, nameOf } from './error-codes.ts'
 import { partitionKey } from './partition-key.ts'
 import { type VisibleBatch, visibleBatches } from './read-committed.ts'
-import { Again } from './retry.ts'
+import { Again, reasonOf } from './retry.ts'
 
 export interface Delivery extends TopicPartition {
   readonly batches: readonly VisibleBatch[]
@@ -163,7 +163,7 @@ export class Fetcher {
     )
     if (this.#closed) return
     if (!outcome.ok || outcome.response.errorCode !== CODE.NONE) {
-      const reason = outcome.ok ? nameOf(outcome.response.errorCode) : outcome.reason
+      const reason = outcome.ok ? nameOf(outcome.response.errorCode) : reasonOf(outcome)
       this.#cluster.log.warn({ node, reason }, 'fetch: no answer, trying again')
       for (const reading of readings) {
         this.#cluster.forgetTopic(reading.topic)

@@ -1,5 +1,5 @@
 import { DruseError } from '../errors.ts'
-import type { Clock } from '../ports.ts'
+import type { Clock, Outcome } from '../ports.ts'
 
 const FIRST_PAUSE_MS = 5
 const LAST_PAUSE_MS = 500
@@ -10,6 +10,11 @@ export class Again {
   constructor(reason: string) {
     this.reason = reason
   }
+}
+
+/** Why there is no answer: a wrong password shows as a lost connection, and its cause tells. */
+export function reasonOf({ reason, cause }: Extract<Outcome<unknown>, { ok: false }>): string {
+  return cause instanceof Error ? `${reason} (${cause.message})` : reason
 }
 
 export interface RetryOptions {

@@ -8,13 +8,13 @@
  * `open` asks for a new epoch, which fences and aborts what the old one left behind. There is no EndTxn(abort).
  */
 import { DruseError, type ErrorCode } from '../errors.ts'
-import type { Connection, Membership, Producing, Request, ResponseOf } from '../ports.ts'
+import type { Connection, Membership, PartitionCode, Producing, Request, ResponseOf } from '../ports.ts'
 import type { TopicPartition } from '../types.ts'
 import type { Cluster } from './cluster.ts'
 import { CODE, classifyTransactional, nameOf } from './error-codes.ts'
 import { partitionKey } from './partition-key.ts'
 import type { BatchWriter } from './record-batch.ts'
-import { Again, pause, retry } from './retry.ts'
+import { Again, pause, reasonOf, retry } from './retry.ts'
 
 export interface TransactionalWriterOptions {
   readonly transactionalId: string
@@ -73,7 +73,7 @@ export class TransactionalWriter {
       const outcome = await connection.send(node, request, requestTimeoutMs)
       if (!outcome.ok) {
         this.close()
-        return new Again(outcome.reason)
+        return new Again(reasonOf(outcome))
       }
       const { errorCode } = outcome.response
       if (errorCode === CODE.NONE) return outcome.response
@@ -136,7 +136,7 @@ export class TransactionalWriter {
     await this.#transact(
       `add offsets of group '${groupId}' to the transaction`,
       { api: 'AddOffsetsToTxn', ...this.#alive(), groupId },
-      (answer) => answer.errorCode,
+      (answer) => ({ errorCode: answer.errorCode }),
     )
   }
 
@@ -168,7 +168,7 @@ export class TransactionalWriter {
     await this.#transact(
       'end the transaction',
       { api: 'EndTxn', ...this.#alive(), committed: true },
-      (answer) => answer.errorCode,
+      (answer) => ({ errorCode: answer.errorCode }),
     )
   }
 
@@ -193,7 +193,7 @@ export class TransactionalWriter {
         },
         this.#timeLeft(what),
       )
-      if (!outcome.ok) throw this.#strike(what, outcome.reason)
+      if (!outcome.ok) throw this.#strike(what, reasonOf(outcome))
       const answer = outcome.response.partitions.find(
         (p) => p.topic === to.topic && p.partition === to.partition,
       )
@@ -203,7 +203,7 @@ export class TransactionalWriter {
         this.#sequences.set(key, (baseSequence + writer.count) % 2 ** 31)
         return answer.baseOffset
       }
-      if (classifyTransactional(code) !== 'retry') throw this.#failed(what, code)
+      if (classifyTransactional(code) !== 'retry') throw this.#failed(what, code, to)
       this.#cluster.forgetTopic(to.topic)
       await this.#pauseInTime(what, pauseMs, nameOf(code))
     }
@@ -212,17 +212,17 @@ export class TransactionalWriter {
   async #transact<R extends Request>(
     what: string,
     request: R,
-    codeOf: (answer: ResponseOf<R>) => number,
+    verdictOf: (answer: ResponseOf<R>) => Verdict,
     keyType: 'transaction' | 'group' = 'transaction',
     coordinatorKey = this.#options.transactionalId,
   ): Promise<void> {
     for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, LAST_RETRY_MS)) {
       const node = await this.#cluster.coordinator(keyType, coordinatorKey)
       const outcome = await this.#connected().send(node, request, this.#timeLeft(what))
-      if (!outcome.ok) throw this.#strike(what, outcome.reason)
-      const code = codeOf(outcome.response)
+      if (!outcome.ok) throw this.#strike(what, reasonOf(outcome))
+      const { errorCode: code, ...where } = verdictOf(outcome.response)
       if (code === CODE.NONE) return
-      if (classifyTransactional(code) !== 'retry') throw this.#failed(what, code)
+      if (classifyTransactional(code) !== 'retry') throw this.#failed(what, code, where)
       this.#forgetIfMoved(code, keyType, coordinatorKey)
       await this.#pauseInTime(what, pauseMs, nameOf(code))
     }
@@ -286,7 +286,7 @@ export class TransactionalWriter {
     )
   }
 
-  #failed(what: string, kafkaCode: number): DruseError {
+  #failed(what: string, kafkaCode: number, where: Partial<TopicPartition>): DruseError {
     const failure = classifyTransactional(kafkaCode)
     if (failure === 'indefinite' || failure === 'ok' || failure === 'retry') {
       return this.#strike(what, nameOf(kafkaCode))
@@ -295,13 +295,13 @@ export class TransactionalWriter {
     return new DruseError(
       FAILURES[failure],
       `Could not ${what}: Kafka answered ${nameOf(kafkaCode)} (${kafkaCode})`,
-      {
-        what,
-        kafkaCode,
-      },
+      { what, kafkaCode, topic: where.topic, partition: where.partition },
     )
   }
 }
+
+/** The code that decides, and the partition that it is about. */
+type Verdict = { readonly errorCode: number } & Partial<TopicPartition>
 
 const OFFSETS_PER_REQUEST_MAX = 200
 
@@ -311,20 +311,20 @@ const FAILURES = {
   'membership-gone': 'MEMBERSHIP_LOST',
   'instance-fenced': 'INSTANCE_FENCED',
   abortable: 'TRANSACTION_ABORTED',
+  refused: 'KAFKA_REFUSED',
 } as const satisfies Record<string, ErrorCode>
 
-/** The code that decides: one that forbids a retry before one that allows it; a partition left out is unknown. */
-function worst(
-  asked: readonly TopicPartition[],
-  answered: readonly (TopicPartition & { readonly errorCode: number })[],
-): number {
+/** One that forbids a retry before one that allows it; a partition left out is unknown. */
+function worst(asked: readonly TopicPartition[], answered: readonly PartitionCode[]): Verdict {
   const codes = new Map(answered.map((p) => [partitionKey(p), p.errorCode]))
-  let found: number = CODE.NONE
-  for (const partition of asked) {
-    const code = codes.get(partitionKey(partition)) ?? CODE.UNKNOWN_SERVER_ERROR
+  let found: Verdict = { errorCode: CODE.NONE }
+  for (const { topic, partition } of asked) {
+    const errorCode = codes.get(partitionKey({ topic, partition })) ?? CODE.UNKNOWN_SERVER_ERROR
     // Not attempted because of another partition, whose code tells why.
-    if (code === CODE.NONE || code === CODE.OPERATION_NOT_ATTEMPTED) continue
-    if (found === CODE.NONE || classifyTransactional(found) === 'retry') found = code
+    if (errorCode === CODE.NONE || errorCode === CODE.OPERATION_NOT_ATTEMPTED) continue
+    if (found.errorCode === CODE.NONE || classifyTransactional(found.errorCode) === 'retry') {
+      found = { errorCode, topic, partition }
+    }
   }
   return found
 }

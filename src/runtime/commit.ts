@@ -120,12 +120,11 @@ function makeBatches(tasks: SealedTransaction['tasks']): PartitionBatches[] {
   return Array.from(writers, ([{ topic, partition }, batches]) => ({ topic, partition, batches }))
 }
 
-/** Whether a sealed task wrote there: to find who is to blame for a refused record. */
-export function wroteTo(
-  { outputs, overlays, state }: SealedTransaction['tasks'][number],
-  key: string,
-): boolean {
+/** Whether a partition is one of a sealed task's own: to find who is to blame for what Kafka refused. */
+export function concerns(sealed: SealedTransaction['tasks'][number], key: string): boolean {
+  const { outputs, overlays, positions, state } = sealed
   if (outputs.some(({ to }) => partitionKey(to) === key)) return true
+  if (positions.some((at) => partitionKey(at) === key)) return true
   return [...overlays].some(
     ([region, overlay]) => overlay.size > 0 && partitionKey(state.changelog(region)) === key,
   )

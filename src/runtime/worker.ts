@@ -19,7 +19,7 @@ import { TransactionalWriter } from '../kafka/transactional-writer.ts'
 import type { Membership } from '../ports.ts'
 import type { TopicPartition } from '../types.ts'
 import { assignedTasks, assignTasks, memberMetadata } from './assignor.ts'
-import { type CommitResult, commit, commitFirstStarts, type SealedTransaction, wroteTo } from './commit.ts'
+import { type CommitResult, commit, commitFirstStarts, concerns, type SealedTransaction } from './commit.ts'
 import type { InputQueue } from './input-queue.ts'
 import type { DruseSettings } from './options.ts'
 import { type TaskId, taskName } from './plan.ts'
@@ -499,7 +499,7 @@ export class Worker {
     if (failure === undefined) return
     const { code, message } = failure.error
     await this.#abandon(failure)
-    if (code === 'INSTANCE_FENCED') return this.#handlers.failed(failure.error)
+    if (code === 'INSTANCE_FENCED' || code === 'KAFKA_REFUSED') return this.#handlers.failed(failure.error)
     if (code === 'MEMBERSHIP_LOST') {
       this.#membership = undefined
       this.#member.lose(message)
@@ -686,7 +686,7 @@ function blamed(transaction: SealedTransaction, { code, details }: DruseError): 
   const { topic, partition } = details
   if (code !== 'TRANSACTION_ABORTED' || typeof topic !== 'string') return []
   const key = partitionKey({ topic, partition: partition as number })
-  return transaction.tasks.filter((sealed) => wroteTo(sealed, key)).map(({ task }) => task.id)
+  return transaction.tasks.filter((sealed) => concerns(sealed, key)).map(({ task }) => task.id)
 }
 
 function asInternal(error: unknown): DruseError {
