@@ -57,6 +57,7 @@ export async function runJob({ directory, progressMs, signal }: JobOptions): Pro
     say(`Replayed: task ${task}, region ${region}, changelog ${from} to ${end}, ${records} records.`)
   }
   let counted = await countFlights(app)
+  if (counted > 0 && replayed.size === 0) say('Replayed: nothing, the regions stand at what was committed.')
   say(`Running: ${app.health.tasks.length} tasks; ${counted}/${flights.length} flights were counted before.`)
 
   const over = new AbortController()

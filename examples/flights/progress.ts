@@ -3,6 +3,7 @@ export class Progress {
   readonly #render: () => string
   readonly #timer: NodeJS.Timeout
   #shown = ''
+  #isOver = false
 
   constructor(everyMs: number, render: () => string) {
     this.#render = render
@@ -11,6 +12,8 @@ export class Progress {
 
   /** Shows the last state, whatever the time, and ends the line. */
   stop(): void {
+    if (this.#isOver) return
+    this.#isOver = true
     clearInterval(this.#timer)
     this.#show()
     if (process.stdout.isTTY) process.stdout.write('\n')
