@@ -6,6 +6,7 @@ import {
   ensureTopics,
   int64,
   memoryDisk,
+  type RestoreProgress,
   readTopic,
   string,
   Topology,
@@ -242,6 +243,66 @@ describe('what is dropped together', () => {
     await instance({ disk }).start()
     await drained(wire)
     await verify(wire)
+  })
+})
+
+describe('back-pressure', () => {
+  test('a partition whose records wait is not fetched until there is room', async () => {
+    const gate = Promise.withResolvers<void>()
+    const topology = (): Topology => {
+      const t = new Topology('slow')
+      t.stream('in', { key: string, value: string })
+        .process('wait', {}, async (record, { forward }) => {
+          await gate.promise
+          forward(record.key, record.value)
+        })
+        .to('out')
+      return t
+    }
+    await ensureTopics(wire, [
+      { topic: 'in', partitions: 1 },
+      { topic: 'out', partitions: 1 },
+    ])
+    const count = 30_000
+    const producer = await TransactionalProducer.open({ wire, transactionalId: 'sender' })
+    const to = await producer.topic('in', { key: string, value: string })
+    await producer.transact({ topic: 'in', partition: 0 }, count, (transaction) => {
+      for (let n = 0; n < count; n++) transaction.send(to, { key: `${n}`, value: 'x'.repeat(100) })
+    })
+    producer.close()
+    const one = await instance({ topology, commitRecords: 1e6 }).start()
+    const fetches = () => one.requests.filter(({ api }) => api === 'Fetch').length
+    const beats = () => one.requests.filter(({ api }) => api === 'Heartbeat').length
+    // The first megabyte is more than may wait; heartbeats show that the instance is alive and could fetch.
+    await expect.poll(beats, { timeout: 10_000 }).toBeGreaterThan(5)
+    const before = fetches()
+    await expect.poll(beats, { timeout: 10_000 }).toBeGreaterThan(15)
+    expect(fetches()).toBe(before)
+    gate.resolve()
+    const out = async () => (await readTopic(wire, 'out', { key: string, value: string })).length
+    await expect.poll(out, { timeout: 20_000, interval: 100 }).toBe(count)
+  })
+})
+
+describe('restore', () => {
+  test('tells its progress, up to what was committed', async () => {
+    await makeTopics(wire)
+    await feed(wire)
+    const first = await instance().start()
+    await drained(wire)
+    await first.close()
+    const progress: RestoreProgress[] = []
+    const second = await instance({ onRestore: (at) => progress.push(at) }).start()
+    await second.app.untilRunning()
+    expect(new Set(progress.map(({ task, region }) => `${task} ${region}`)).size).toBe(6)
+    for (const { from, position, end, records } of progress) {
+      expect(from).toBe(0)
+      expect(position).toBeLessThanOrEqual(end)
+      expect(records).toBeGreaterThan(0)
+    }
+    await feed(wire, INPUTS, 450)
+    await drained(wire, 450)
+    await verify(wire, 450)
   })
 })
 
