@@ -12,6 +12,8 @@ export const META_KEY: Uint8Array = Uint8Array.of(0)
 const ENTRIES = 1
 const FORMAT = 1
 const HEAD_BYTES = 7
+const TIMESTAMP_MAX = 2 ** 47 - 1
+const TIMESTAMP_MIN = -(2 ** 47)
 
 /** What every store key of a region begins with. */
 export function regionPrefix(name: string): Buffer {
@@ -39,10 +41,20 @@ export function afterPrefix(prefix: Uint8Array): Buffer | undefined {
   return undefined
 }
 
+/** Whether an entry can carry it: milliseconds since 1970, until the year 6429. Microseconds are none. */
+export function isTimestamp(ms: number): boolean {
+  return Number.isInteger(ms) && ms >= 0 && ms <= TIMESTAMP_MAX
+}
+
+/** The nearest time that an entry can carry. Topics that others write may hold any. */
+export function storable(timestamp: number): number {
+  return Math.max(TIMESTAMP_MIN, Math.min(TIMESTAMP_MAX, timestamp))
+}
+
 export function storeValue(timestamp: number, value: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(HEAD_BYTES + value.length)
   bytes[0] = FORMAT
-  bytes.writeIntBE(timestamp, 1, 6)
+  bytes.writeIntBE(storable(timestamp), 1, 6)
   bytes.set(value, HEAD_BYTES)
   return bytes
 }

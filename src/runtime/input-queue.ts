@@ -7,6 +7,7 @@ import { openBatch, type VisibleBatch } from '../kafka/read-committed.ts'
 import type { RawRecord, RecordCursor } from '../kafka/record-batch.ts'
 import { pause } from '../kafka/retry.ts'
 import type { Codec } from '../ports.ts'
+import { isTimestamp, storable } from '../region/layout.ts'
 import type { SourceNode } from '../topology/graph.ts'
 import { StreamRecord } from '../topology/record.ts'
 import type { TopicPartition } from '../types.ts'
@@ -145,18 +146,20 @@ export class InputQueue {
       const key = raw.key === null ? null : this.#codecs.key.decode(raw.key)
       const value = raw.value === null ? null : this.#codecs.value.decode(raw.value)
       const record = new StreamRecord(key, value, raw.timestamp, headers, topic, partition, offset)
-      if (this.#timestamp === undefined) return { raw, timestamp: raw.timestamp, record, error: undefined }
-      const timestamp = this.#timestamp(value, key, record)
-      if (!Number.isSafeInteger(timestamp) || timestamp < 0) {
-        throw new DruseError('TIMESTAMP_INVALID', `The timestamp function gave ${timestamp}`)
+      const timestamp = this.#timestamp === undefined ? raw.timestamp : this.#timestamp(value, key, record)
+      // Old producers write -1 for none.
+      if (!isTimestamp(timestamp) && (this.#timestamp !== undefined || timestamp !== -1)) {
+        const whose = this.#timestamp === undefined ? 'Its timestamp is' : 'The timestamp function gave'
+        throw new DruseError('TIMESTAMP_INVALID', `${whose} ${timestamp}: no time in milliseconds since 1970`)
       }
+      if (timestamp === raw.timestamp) return { raw, timestamp, record, error: undefined }
       return { raw, timestamp, record: record.with(key, value, timestamp), error: undefined }
     } catch (cause) {
       const code = DruseError.is(cause, 'TIMESTAMP_INVALID') ? cause.code : 'RECORD_UNDECODABLE'
       const reason = cause instanceof Error ? cause.message : String(cause)
       const message = `Record ${topic}/${partition}@${offset} cannot be read: ${reason}. Choose with onUndecodable what shall become of such records`
       const error = new DruseError(code, message, { cause, topic, partition, offset })
-      return { raw, timestamp: raw.timestamp, record: undefined, error }
+      return { raw, timestamp: storable(raw.timestamp), record: undefined, error }
     }
   }
 
@@ -176,8 +179,9 @@ export class InputQueue {
               if (pending !== undefined) await pending
               break
             } catch (error) {
-              // What cannot be prepared cannot be decoded either; that is found, and told, at the head.
-              if (!(error instanceof DruseError) || error.kind !== 'transient') break
+              // What is wrong with the record itself is found, and told, at the head. A registry that is down, or a
+              // disk that does not take what it said, is no fault of the record's.
+              if (!(error instanceof DruseError) || error.kind === 'user') break
               log.warn(
                 { topic: this.topic, partition: this.partition, error },
                 'input: waiting for the schema registry',

@@ -1,13 +1,14 @@
 /** The processor operator: any number of regions, any number of records forwarded, synchronous or not. */
 import { DruseError } from '../errors.ts'
 import type { AnyRegion, RegionHandles } from '../region/definition.ts'
+import { isTimestamp } from '../region/layout.ts'
 import type { Header } from '../types.ts'
 import type { NodeHost, Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'
 import { fanOut, operatorFailed } from './steps.ts'
 
 export interface ForwardOptions {
-  /** Default: that of the record being processed. */
+  /** Milliseconds since 1970, not negative. Default: that of the record being processed. */
   readonly timestamp?: number
   /** Default: those of the record being processed. */
   readonly headers?: readonly Header[]
@@ -46,9 +47,15 @@ export function bindProcessor(
           `forward() of operator '${name}' was called after its record was through; return the promise of what you wait for`,
         )
       }
-      const out = current.with(key, value, options?.timestamp, options?.headers)
+      const timestamp = options?.timestamp
+      if (timestamp !== undefined && !isTimestamp(timestamp)) {
+        throw new DruseError('TIMESTAMP_INVALID', `forward() was given the timestamp ${timestamp}`)
+      }
+      const out = current.with(key, value, timestamp, options?.headers)
       if (pending === undefined) pending = next(out) ?? undefined
       else pending = pending.then(() => next(out))
+      // It is waited for when the processor is done, which may be later than its failure.
+      pending?.catch(() => {})
     }
     const context: Record<string, unknown> = { forward }
     for (const { kind, name: region } of regions) {
@@ -62,6 +69,7 @@ export function bindProcessor(
       try {
         running = processor(record, context)
       } catch (error) {
+        if (pending !== undefined) return finish(record, Promise.reject(error))
         current = undefined
         throw operatorFailed(name, record, error)
       }
@@ -72,10 +80,14 @@ export function bindProcessor(
       return finish(record, running)
     }
 
+    /** Whatever fails: nothing of the record is at work any more afterwards. */
     async function finish(record: StreamRecord, running: void | Promise<void>): Promise<void> {
       try {
-        await running
-        await pending
+        try {
+          await running
+        } finally {
+          await pending
+        }
       } catch (error) {
         throw operatorFailed(name, record, error)
       } finally {

@@ -1,4 +1,5 @@
 /** An embedded broker with what a test of one application needs around it: topics, records in, records out, offsets. */
+import { crc32c } from '@node-rs/crc32'
 import {
   type EmbeddedBroker,
   embeddedBroker,
@@ -120,16 +121,11 @@ export class Stage {
     )
   }
 
-  /** One batch, outside of any transaction. `attributes` is set on the finished batch, its checksum mended. */
-  async produce({ topic, partition }: TopicPartition, records: readonly RawSent[]): Promise<void> {
-    const writer = new BatchWriter()
-    for (const { key = null, value, timestamp = 1_000, headers = [] } of records) {
-      writer.add(timestamp, key, value, headers)
-    }
-    const owner = { producerId: -1n, producerEpoch: -1, baseSequence: -1, isTransactional: false }
-    await this.produceBatch({ topic, partition }, writer.build(owner))
+  async produce(to: TopicPartition, records: readonly RawSent[]): Promise<void> {
+    await this.produceBatch(to, batchOf(records))
   }
 
+  /** Outside of any transaction. */
   async produceBatch(to: TopicPartition, records: Uint8Array): Promise<void> {
     const answer = await this.ask(to, {
       api: 'Produce',
@@ -195,4 +191,17 @@ export class Stage {
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
   }
+}
+
+/** One batch, outside of any transaction, changed after it was made and its checksum mended. */
+export function batchOf(records: readonly RawSent[], change: (batch: Buffer) => void = () => {}): Uint8Array {
+  const writer = new BatchWriter()
+  for (const { key = null, value, timestamp = 1_000, headers = [] } of records) {
+    writer.add(timestamp, key, value, headers)
+  }
+  const owner = { producerId: -1n, producerEpoch: -1, baseSequence: -1, isTransactional: false }
+  const batch = Buffer.from(writer.build(owner))
+  change(batch)
+  batch.writeUInt32BE(crc32c(batch.subarray(21)), 17)
+  return batch
 }
