@@ -466,8 +466,8 @@ describe('SASL', () => {
     // A session that is over at once: every request renews it.
     broker.sasl = { password: 'right', sessionMs: 1 }
     const { connection } = connect([broker], { sasl })
-    const until = performance.now() + 2
     expect(await connection.send(1, metadata, LONG)).toMatchObject({ ok: true })
+    const until = performance.now() + 2
     while (performance.now() < until); // for the session to be over by kafkajs's own clock
     broker.sasl = { password: 'changed', sessionMs: 1 }
     expect(await connection.send(1, endTxn, LONG)).toEqual(failed('disconnect'))
