@@ -120,7 +120,7 @@ export async function planFirstStart(
   if (without !== undefined) {
     throw new DruseError(
       'OFFSETS_MISSING',
-      `Nothing is committed for ${partitionKey(without)}, and its offsetReset is 'none'`,
+      `Nothing is committed for ${partitionKey(without)}, and its offsetReset is 'none': choose 'earliest' or 'latest', once`,
       { task: taskName(id) },
     )
   }
