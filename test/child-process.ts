@@ -1,6 +1,7 @@
-/** A program as its users have it: a process of its own. */
+/** A program as its users have it: a process of its own, which does not outlive its test. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import type { Readable } from 'node:stream'
+import { onTestFinished } from 'vitest'
 
 export interface Ended {
   readonly code: number | null
@@ -18,6 +19,7 @@ export class ChildProcess {
 
   constructor(program: string, args: readonly string[], cwd = process.cwd()) {
     this.#child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd })
+    onTestFinished(() => this.kill('SIGKILL'))
     this.#child.stdout.on('data', (chunk) => {
       this.#out += chunk
       this.#look()

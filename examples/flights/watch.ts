@@ -4,7 +4,7 @@ import type { Druse } from '../../src/index.ts'
 
 const POLL_MS = 20
 /** Nothing new for so long: something is broken, and waiting on would hide it. */
-const STALLED_MS = 60_000
+const STALLED_MS = 30_000
 
 /**
  * Resolves to true when the condition holds, to false when the signal comes first.

@@ -112,6 +112,18 @@ test('takes the options that the module brings', async () => {
   command.kill('SIGINT')
   expect(await command.ended).toMatchObject({ code: 0, err: '' })
 
+  // What the command line says comes first: another directory, and a broker without the module's topics.
+  const regions = join(directory, 'regions')
+  const elsewhere = start(['run', fixture('with-options.ts'), '--state-dir', regions])
+  await elsewhere.printed('RUNNING')
+  elsewhere.kill('SIGINT')
+  await elsewhere.ended
+  expect((await stat(join(regions, 'owner.json'))).isFile()).toBe(true)
+  const empty = await druse('run', fixture('with-options.ts'), '--embedded', broker)
+  expect(empty).toMatchObject({ code: 1, err: expect.stringContaining('[TOPIC_MISSING]') })
+})
+
+test('tells when the options of the module fail, or are none', async () => {
   const failing = await druse('run', fixture('default-export.ts'))
   expect(failing.code).toBe(1)
   expect(failing.err).toMatch(/no broker today \[MODULE_FAILED\]/)
