@@ -107,13 +107,17 @@ function taskPath({ sub, partition }: TaskId): string {
 async function readOwner(disk: Disk): Promise<Owner | undefined> {
   const text = await disk.readText(OWNER_FILE)
   if (text === undefined) return undefined
+  let owner: Partial<Owner> | null = null
+  let cause: unknown
   try {
-    return JSON.parse(text) as Owner
-  } catch (cause) {
-    throw new DruseError(
-      'STATE_DIR_FOREIGN',
-      `${disk.root}/${OWNER_FILE} cannot be read; this is no directory of Druse, or it is damaged`,
-      { cause },
-    )
+    owner = JSON.parse(text) as Partial<Owner> | null
+  } catch (error) {
+    cause = error
   }
+  if (typeof owner?.application === 'string' && typeof owner.workerId === 'string') return owner as Owner
+  throw new DruseError(
+    'STATE_DIR_FOREIGN',
+    `${disk.root}/${OWNER_FILE} cannot be read; this is no directory of Druse, or it is damaged: choose another`,
+    { cause },
+  )
 }

@@ -71,7 +71,10 @@ export class TaskState {
     for (const { part } of this.#regions.values()) part.committed()
     try {
       await this.#memory?.write(this.#writes(sealed.overlays, this.#memory))
-      await this.#persistent?.write([...this.#writes(sealed.overlays, this.#persistent), metaWrite(next)])
+      await this.#persistent?.write([
+        ...this.#writes(sealed.overlays, this.#persistent),
+        metaWrite({ ...next, regions: this.#persistentOf(next) }),
+      ])
     } catch (cause) {
       // LevelDB takes writes after a failed one that its recovery may drop: this handle is not written to again.
       this.#broken = true
@@ -93,6 +96,12 @@ export class TaskState {
   async close(): Promise<void> {
     await this.#persistent?.close()
     await this.#memory?.close()
+  }
+
+  /** A region in memory stands nowhere in the store, and its position must not claim so. */
+  #persistentOf({ regions }: TaskMetadata): TaskMetadata['regions'] {
+    const kept = [...this.#regions.values()].filter(({ store }) => store === this.#persistent)
+    return Object.fromEntries(kept.map(({ key }) => [key, regions[key] as CommittedRegion]))
   }
 
   #writes(overlays: ReadonlyMap<string, Overlay>, store: Store) {
