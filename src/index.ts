@@ -20,6 +20,7 @@ export { ensureTopics, type WantedTopic } from './runtime/ensure-topics.ts'
 export type { DruseOptions, DruseSettings } from './runtime/options.ts'
 export type { CommittedRegion } from './runtime/query.ts'
 export type { RestoreProgress } from './runtime/restore.ts'
+export type { TaskHealth, TaskStatus } from './runtime/task-table.ts'
 export { type ReadTopicOptions, readTopic } from './runtime/topic-reader.ts'
 export {
   type ProducedRecord,
@@ -27,7 +28,6 @@ export {
   TransactionalProducer,
   type TransactionalProducerOptions,
 } from './runtime/transactional-producer.ts'
-export type { TaskHealth, TaskStatus } from './runtime/worker.ts'
 export * from './serde/index.ts'
 export { levelDisk, type MemoryDisk, memoryDisk } from './store/index.ts'
 export { consoleLogger, silentLogger, systemClock, systemRandom } from './system.ts'

@@ -203,8 +203,9 @@ export class TransactionalWriter {
         this.#sequences.set(key, (baseSequence + writer.count) % 2 ** 31)
         return answer.baseOffset
       }
-      if (classifyTransactional(code) !== 'retry') throw this.#failed(what, code, to)
+      // The leader may have moved, whatever comes of this transaction.
       this.#cluster.forgetTopic(to.topic)
+      if (classifyTransactional(code) !== 'retry') throw this.#failed(what, code, to)
       await this.#pauseInTime(what, pauseMs, nameOf(code))
     }
   }

@@ -14,7 +14,8 @@ import { externalTopics, internalTopicNames, makePlan } from './plan.ts'
 import { type Committed, committedRegion } from './query.ts'
 import { StateDirectory } from './state-directory.ts'
 import { Surroundings } from './surroundings.ts'
-import { type TaskHealth, Worker, type WorkerCounts } from './worker.ts'
+import type { TaskHealth } from './task-table.ts'
+import { Worker, type WorkerCounts } from './worker.ts'
 
 /**
  * Kafka Streams' states.

@@ -1,0 +1,196 @@
+/** The tasks of a worker with their inputs: what is fetched goes to the task that owns it. */
+import { DruseError } from '../errors.ts'
+import { type Delivery, Fetcher } from '../kafka/fetcher.ts'
+import { partitionKey } from '../kafka/partition-key.ts'
+import type { InputQueue } from './input-queue.ts'
+import type { DruseSettings } from './options.ts'
+import { type TaskId, taskName } from './plan.ts'
+import type { Surroundings } from './surroundings.ts'
+import type { TakenTask } from './take.ts'
+import type { Task } from './task.ts'
+
+export type TaskStatus = 'taking' | 'running' | 'suspended' | 'failed'
+
+export interface TaskHealth {
+  readonly task: string
+  readonly status: TaskStatus
+  /** Of a failed task. */
+  readonly error: DruseError | undefined
+  /** Records processed since the task began here. */
+  readonly processed: number
+}
+
+/**
+ * The place of an assigned task:
+ *
+ *   taking ──► running ──► suspended (rebalance) ──► taking …
+ *      │          │
+ *      └──────────┴──► failed (closed, until the next rebalance)
+ */
+export interface Slot {
+  readonly id: TaskId
+  status: TaskStatus
+  taken: TakenTask | undefined
+  error: DruseError | undefined
+  /** Had a record under way when a commit was due: gets no further one before it is sealed. */
+  waitsForSeal: boolean
+}
+
+export interface TaskTableHandlers {
+  /** An input of a task has moved; `moved` when there is nothing to process for it: control records alone. */
+  arrived(slot: Slot, moved: boolean): void
+  /** The task has failed and is to be closed. */
+  failed(slot: Slot): void
+}
+
+export class TaskTable {
+  readonly #surroundings: Surroundings
+  readonly #buffered: number
+  readonly #handlers: TaskTableHandlers
+  readonly #fetcher: Fetcher
+  readonly #slots = new Map<string, Slot>()
+  readonly #inputs = new Map<string, { readonly slot: Slot; readonly queue: InputQueue }>()
+
+  constructor(surroundings: Surroundings, settings: DruseSettings, handlers: TaskTableHandlers) {
+    this.#surroundings = surroundings
+    this.#buffered = settings.bufferedRecordsPerPartition
+    this.#handlers = handlers
+    this.#fetcher = new Fetcher(
+      surroundings.cluster,
+      { isolation: 'read_committed', maxWaitMs: settings.fetchMaxWaitMs },
+      {
+        deliver: (delivery) => this.#deliver(delivery),
+        failed: (partition, error) => this.fail(this.#inputs.get(partitionKey(partition))?.slot, error),
+      },
+    )
+  }
+
+  get slots(): Slot[] {
+    return [...this.#slots.values()]
+  }
+
+  get health(): TaskHealth[] {
+    return this.slots.map(({ id, status, error, taken }) => ({
+      task: taskName(id),
+      status,
+      error,
+      processed: taken?.task.processed ?? 0,
+    }))
+  }
+
+  slot(name: string): Slot | undefined {
+    return this.#slots.get(name)
+  }
+
+  /** Places for these tasks and no others; those that have failed get another chance. */
+  async assign(ids: readonly TaskId[]): Promise<void> {
+    const names = new Set(ids.map(taskName))
+    for (const [name, slot] of [...this.#slots]) if (!names.has(name)) await this.#forget(slot)
+    for (const id of ids) {
+      const slot = this.#slots.get(taskName(id))
+      if (slot === undefined) {
+        const fresh: Slot = { id, status: 'taking', taken: undefined, error: undefined, waitsForSeal: false }
+        this.#slots.set(taskName(id), fresh)
+      } else if (slot.status === 'failed') {
+        slot.status = 'taking'
+        slot.error = undefined
+      }
+    }
+  }
+
+  /** Sets a task that was taken to run, unless its place is gone; then it is closed. */
+  async install(taken: TakenTask, isWanted: boolean): Promise<void> {
+    const slot = this.#slots.get(taken.task.name)
+    if (!isWanted || slot === undefined || slot.status === 'failed') {
+      if (slot?.taken !== taken) await taken.state.close()
+      return
+    }
+    if (slot.taken !== taken) {
+      await this.close(slot)
+      for (const queue of taken.task.inputs) {
+        this.#inputs.set(partitionKey(queue), { slot, queue })
+        this.#fetcher.add(queue, queue.position)
+      }
+    }
+    slot.taken = taken
+    slot.status = 'running'
+    slot.waitsForSeal = false
+  }
+
+  /** From here on nothing of the task is processed or sealed. */
+  fail(slot: Slot | undefined, cause: unknown): void {
+    if (slot === undefined || slot.status === 'failed') return
+    slot.status = 'failed'
+    slot.error = asInternal(cause)
+    this.#surroundings.log.error({ task: taskName(slot.id), error: slot.error }, 'task: stopped')
+    this.#handlers.failed(slot)
+  }
+
+  /** As `fail`, of a task that may have been dropped meanwhile; it has nothing to say then. */
+  failIfCurrent(slot: Slot, task: Task, cause: unknown): void {
+    if (slot.taken?.task === task) this.fail(slot, cause)
+  }
+
+  /** Fetches what was held back, for tasks that have room again. */
+  resumeInputs(task: Task): void {
+    for (const input of task.inputs) if (input.buffered < this.#buffered) this.#fetcher.resume(input)
+  }
+
+  /** Drops the task's overlays and closes its store; its place stays. */
+  async close(slot: Slot): Promise<void> {
+    const { taken } = slot
+    slot.taken = undefined
+    if (taken === undefined) return
+    for (const queue of taken.task.inputs) {
+      this.#fetcher.remove(queue)
+      this.#inputs.delete(partitionKey(queue))
+      queue.close()
+    }
+    await taken.state.close()
+  }
+
+  /** Every overlay is gone after this, and every store is closed. */
+  async dropAll(): Promise<void> {
+    for (const slot of this.slots) {
+      await this.close(slot)
+      if (slot.status !== 'failed') slot.status = 'taking'
+    }
+  }
+
+  async forgetAll(): Promise<void> {
+    for (const slot of this.slots) await this.#forget(slot)
+  }
+
+  /** Nothing is fetched any more. */
+  disconnect(): void {
+    this.#fetcher.close()
+  }
+
+  async #forget(slot: Slot): Promise<void> {
+    await this.close(slot)
+    this.#slots.delete(taskName(slot.id))
+  }
+
+  #deliver(delivery: Delivery): void {
+    const input = this.#inputs.get(partitionKey(delivery))
+    if (input === undefined) return
+    const { queue, slot } = input
+    const before = queue.position
+    const pending = queue.append(delivery, this.#surroundings.cluster)
+    if (queue.buffered >= this.#buffered) this.#fetcher.pause(delivery)
+    if (pending === undefined) this.#handlers.arrived(slot, queue.position !== before)
+    else {
+      pending.then(
+        () => this.#handlers.arrived(slot, false),
+        (error: unknown) => this.fail(slot, error),
+      )
+    }
+  }
+}
+
+/** What is not a DruseError should not have happened. */
+export function asInternal(error: unknown): DruseError {
+  if (error instanceof DruseError) return error
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return new DruseError('INTERNAL', `This is a fault of Druse: ${message}`, { cause: error })
+}
