@@ -17,8 +17,14 @@ export type Agreement =
       readonly positions: ReadonlyMap<string, number>
     }
 
-/** Errors: METADATA_FOREIGN, METADATA_NEWER, OFFSETS_INCONSISTENT, CLUSTER_CHANGED. */
-export function agree(task: TaskId, committed: readonly CommittedOffset[], cluster: string): Agreement {
+/** What the cluster and its topics are now, as hashes. */
+export interface Identities {
+  readonly clusterHash: string
+  topicHash(topic: string): string
+}
+
+/** Errors: METADATA_FOREIGN, METADATA_NEWER, OFFSETS_INCONSISTENT, CLUSTER_CHANGED, TOPIC_RECREATED. */
+export function agree(task: TaskId, committed: readonly CommittedOffset[], now: Identities): Agreement {
   if (committed.some(({ offset }) => offset === 'unstable')) return { kind: 'unstable' }
   const positions = new Map<string, number>()
   let agreed: TaskMetadata | undefined
@@ -33,11 +39,18 @@ export function agree(task: TaskId, committed: readonly CommittedOffset[], clust
         `${where} is ${offset}, but Druse committed ${metadata.offset}: a tool has moved it`,
       )
     }
-    if (metadata.cluster !== cluster) {
+    if (metadata.cluster !== now.clusterHash) {
       throw new DruseError(
         'CLUSTER_CHANGED',
         `${where} was committed on another cluster: offsets and changelogs were copied here, and their positions do not fit together. Reset the application`,
         { task: taskName(task) },
+      )
+    }
+    if (metadata.topic !== now.topicHash(at.topic)) {
+      throw new DruseError(
+        'TOPIC_RECREATED',
+        `${where} was committed in another topic of this name: '${at.topic}' was deleted and created again, and its offsets count other records. Reset the application`,
+        { task: taskName(task), topic: at.topic },
       )
     }
     agreed ??= metadata

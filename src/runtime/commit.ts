@@ -25,7 +25,6 @@ import type {
 } from '../kafka/transactional-writer.ts'
 import type { FirstStart } from './take.ts'
 import type { Destination, SealedTask } from './task.ts'
-import { encodeMetadata } from './task-metadata.ts'
 import type { TaskState } from './task-state.ts'
 
 export interface SealedTransaction {
@@ -56,7 +55,7 @@ export async function commit(
 
   const commits = tasks.map((sealed) => ({ sealed, next: sealed.state.advance(sealed, ends) }))
   const offsets: OffsetToCommit[] = commits.flatMap(({ sealed, next }) =>
-    sealed.positions.map((at) => ({ ...at, metadata: sealed.state.metadata(next, at.offset) })),
+    sealed.positions.map((at) => ({ ...at, metadata: sealed.state.metadata(next, at) })),
   )
   await writer.commitOffsets(groupId, as, offsets)
   await writer.end()
@@ -81,12 +80,13 @@ export async function commitFirstStarts(
   groupId: string,
   writer: TransactionalWriter,
 ): Promise<void> {
-  const offsets = starts.flatMap(({ positions, metadata }) =>
-    positions.map((at) => ({ ...at, metadata: encodeMetadata({ ...metadata, offset: at.offset }) })),
-  )
   writer.begin()
   await writer.addOffsets(groupId)
-  await writer.commitOffsets(groupId, as, offsets)
+  await writer.commitOffsets(
+    groupId,
+    as,
+    starts.flatMap(({ offsets }) => offsets),
+  )
   await writer.end()
 }
 

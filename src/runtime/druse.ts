@@ -15,6 +15,7 @@ import { type Committed, committedRegion } from './query.ts'
 import { StateDirectory } from './state-directory.ts'
 import { Surroundings } from './surroundings.ts'
 import type { TaskHealth } from './task-table.ts'
+import { watchTopics } from './topic-watch.ts'
 import { Worker, type WorkerCounts } from './worker.ts'
 
 /**
@@ -58,6 +59,8 @@ interface Running {
   readonly surroundings: Surroundings
   readonly globals: GlobalRegions
   readonly worker: Worker
+  /** Ends what looks after the application beside the worker. */
+  readonly watching: AbortController
 }
 
 const NO_COUNTS: WorkerCounts = { commits: 0, records: 0, indefinite: 0, recoveries: 0 }
@@ -174,8 +177,11 @@ export class Druse {
         failed: (error) => this.#fail(error),
         progress: (progress) => this.#options.onRestore?.(progress),
       })
-      this.#running = { cluster, directory, surroundings, globals, worker }
+      const watching = new AbortController()
+      this.#running = { cluster, directory, surroundings, globals, worker, watching }
       await worker.start()
+      const { metadataMaxAgeMs } = this.#settings
+      void watchTopics(surroundings, metadataMaxAgeMs, watching.signal, (error) => this.#fail(error))
     } catch (error) {
       await globals?.close()
       cluster.close()
@@ -226,6 +232,7 @@ export class Druse {
       const running = this.#running
       this.#running = undefined
       if (running === undefined) return
+      running.watching.abort()
       await running.worker.close(timeoutMs)
       await running.globals.close()
       running.cluster.close()

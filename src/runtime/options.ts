@@ -24,6 +24,8 @@ export interface DruseSettings {
   readonly fetchMaxWaitMs: number
   /** Of one request. Default 30 000 ms. */
   readonly requestTimeoutMs: number
+  /** How often topics are looked at for changes of partitions and identity. Default 300 000 ms (`metadata.max.age.ms`). */
+  readonly metadataMaxAgeMs: number
   /** Of internal topics; -1 is the broker's default. Default -1 (`replication.factor`). */
   readonly replicationFactor: number
 }
@@ -56,6 +58,7 @@ const DEFAULTS: DruseSettings = {
   rebalanceTimeoutMs: 60_000,
   fetchMaxWaitMs: 500,
   requestTimeoutMs: 30_000,
+  metadataMaxAgeMs: 300_000,
   replicationFactor: -1,
 }
 

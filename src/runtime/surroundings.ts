@@ -98,8 +98,9 @@ export class Surroundings implements TaskSurroundings {
     return this.cluster.clock
   }
 
-  topicId(topic: string): string {
-    return this.#topics.get(topic)?.topicId ?? ''
+  /** Tells a topic from one that was created later under its name. */
+  topicHash(topic: string): string {
+    return shortHash(this.#topics.get(topic)?.topicId ?? '')
   }
 
   destinations(topic: string): TopicDestinations {

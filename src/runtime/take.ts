@@ -6,6 +6,7 @@ import { DruseError } from '../errors.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import type { PartitionReader } from '../kafka/partition-reader.ts'
 import { committedOffsets, listOffsets } from '../kafka/topics.ts'
+import type { OffsetToCommit } from '../kafka/transactional-writer.ts'
 import type { Store } from '../ports.ts'
 import { RegionPart } from '../region/part.ts'
 import { memoryDisk } from '../store/index.ts'
@@ -20,8 +21,8 @@ import { type Destination, Task } from './task.ts'
 import {
   type CommittedRegion,
   definitionOf,
+  encodeMetadata,
   regionKey,
-  shortHash,
   type TaskMetadata,
 } from './task-metadata.ts'
 import { type StateRegion, TaskState } from './task-state.ts'
@@ -41,8 +42,7 @@ export interface TakenTask {
 /** A task for which nothing was ever committed, and where it is to start. */
 export interface FirstStart {
   readonly id: TaskId
-  readonly positions: readonly (TopicPartition & { readonly offset: number })[]
-  readonly metadata: TaskMetadata
+  readonly offsets: readonly OffsetToCommit[]
 }
 
 /** The region's part of this task, before anything is known of its store. */
@@ -93,14 +93,14 @@ export async function planFirstStart(
   signal: AbortSignal,
 ): Promise<FirstStart> {
   const { surroundings } = context
-  const { plan, directory, cluster, clusterHash, random } = surroundings
+  const { plan, directory, cluster, random } = surroundings
   const regions: Record<string, CommittedRegion> = {}
   for (const { region, topic } of changelogsOf(plan, id.sub)) {
     const changelog = { topic, partition: id.partition }
     if (await holdsData(context, changelog, signal)) {
       throw stateWithoutOffsets(id, `its changelog ${partitionKey(changelog)} holds records`)
     }
-    const topicHash = shortHash(surroundings.topicId(topic))
+    const topicHash = surroundings.topicHash(topic)
     regions[regionKey(region.name)] = { position: 0, definition: definitionOf(region), changelog: topicHash }
   }
   if (await directory.hasTask(id)) {
@@ -124,17 +124,20 @@ export async function planFirstStart(
       { task: taskName(id) },
     )
   }
+  const first = {
+    sequence: 0,
+    incarnation: Buffer.from(random.bytes(4)).toString('hex'),
+    cluster: surroundings.clusterHash,
+    streamTimeMs: -1,
+    regions,
+  }
   return {
     id,
-    positions: inputs.map((at) => ({ ...at, offset: offsets.get(partitionKey(at)) as number })),
-    metadata: {
-      sequence: 0,
-      incarnation: Buffer.from(random.bytes(4)).toString('hex'),
-      cluster: clusterHash,
-      offset: 0,
-      streamTimeMs: -1,
-      regions,
-    },
+    offsets: inputs.map((at) => {
+      const offset = offsets.get(partitionKey(at)) as number
+      const metadata = encodeMetadata({ ...first, offset, topic: surroundings.topicHash(at.topic) })
+      return { ...at, offset, metadata }
+    }),
   }
 }
 
@@ -151,7 +154,7 @@ async function planRegions(
     const key = regionKey(region.name)
     const changelog = surroundings.destinations(topic)[id.partition] as Destination
     const definition = definitionOf(region)
-    const topicHash = shortHash(surroundings.topicId(topic))
+    const topicHash = surroundings.topicHash(topic)
     const found = committed.regions[key]
     if (found !== undefined && found.definition !== definition) {
       throw new DruseError(
@@ -311,16 +314,14 @@ async function restoreRegions(
 
 /** Another owner may have committed meanwhile; if it was not that, offsets and state do not fit together. */
 async function checkStillCommitted(
-  { cluster, plan, clusterHash }: Surroundings,
+  surroundings: Surroundings,
   id: TaskId,
   committed: TaskMetadata,
   region: string,
 ): Promise<void> {
-  const now = agree(
-    id,
-    await committedOffsets(cluster, plan.graph.application, inputsOf(plan, id)),
-    clusterHash,
-  )
+  const { cluster, plan } = surroundings
+  const offsets = await committedOffsets(cluster, plan.graph.application, inputsOf(plan, id))
+  const now = agree(id, offsets, surroundings)
   if (now.kind !== 'committed' || now.metadata.sequence !== committed.sequence) throw abandoned(id)
   throw new DruseError(
     'OFFSETS_OLDER_THAN_STATE',
@@ -375,7 +376,13 @@ function build(
   const { sequence, streamTimeMs } = committed
   task = new Task({ id, inputs, parts, surroundings, sequence, streamTimeMs })
   const full = Object.fromEntries(planned.map(({ key, committed: region }) => [key, region]))
-  return { task, state: new TaskState({ ...stores, regions, committed: { ...committed, regions: full } }) }
+  const state = new TaskState({
+    ...stores,
+    regions,
+    committed: { ...committed, regions: full },
+    topicHash: (topic) => surroundings.topicHash(topic),
+  })
+  return { task, state }
 }
 
 /** Whether a reader under read_committed would be given anything. */

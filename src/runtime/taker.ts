@@ -139,7 +139,8 @@ export class Taker {
   }
 
   async #agreements(ids: readonly TaskId[]): Promise<ReadonlyMap<TaskId, Agreement>> {
-    const { plan, cluster, clusterHash } = this.#context.surroundings
+    const { surroundings } = this.#context
+    const { plan, cluster } = surroundings
     const wanted = ids.map((id) => ({ id, inputs: inputsOf(plan, id) }))
     const committed = await committedOffsets(
       cluster,
@@ -151,7 +152,7 @@ export class Taker {
     for (const { id, inputs } of wanted) {
       try {
         const found = inputs.map((at) => byKey.get(partitionKey(at)) as CommittedOffset)
-        agreements.set(id, agree(id, found, clusterHash))
+        agreements.set(id, agree(id, found, surroundings))
       } catch (error) {
         this.#handlers.failed(id, error)
       }

@@ -1,7 +1,10 @@
 /**
  * What Druse commits with a task's input offsets, as the offsets' metadata: where the truth about its state stands.
  *
- *   [1,"x",<sequence>,"<incarnation>","<cluster>",<offset>,<stream time>,{"<region>":[<X>,"<definition>","<topic>"]}]
+ *   [1,"x",<sequence>,"<incarnation>","<cluster>",<offset>,"<topic>",<stream time>,
+ *    {"<region>":[<X>,"<definition>","<topic>"]}]
+ *
+ * The same for all inputs of the task but for the offset and its topic. A topic stands as the hash of its id.
  *
  * Compact, for brokers take 4096 bytes by default (offset.metadata.max.bytes); text, so that Kafka's own tools show it.
  */
@@ -27,6 +30,8 @@ export interface TaskMetadata {
   readonly cluster: string
   /** The offset that this metadata was committed with. */
   readonly offset: number
+  /** Hash of the id of the topic that the offset counts in. */
+  readonly topic: string
   /** -1: no record yet. */
   readonly streamTimeMs: number
   /** By `regionKey`. */
@@ -48,7 +53,7 @@ export function definitionOf(region: Pick<AnyRegion, 'kind' | 'key' | 'value'>):
 }
 
 export function encodeMetadata(metadata: TaskMetadata): string {
-  const { sequence, incarnation, cluster, offset, streamTimeMs, regions } = metadata
+  const { sequence, incarnation, cluster, offset, topic, streamTimeMs, regions } = metadata
   const parts = Object.entries(regions).map(([key, { position, definition, changelog }]) => [
     key,
     [position, definition, changelog],
@@ -60,6 +65,7 @@ export function encodeMetadata(metadata: TaskMetadata): string {
     incarnation,
     cluster,
     offset,
+    topic,
     streamTimeMs,
     Object.fromEntries(parts),
   ])
@@ -80,9 +86,9 @@ export function decodeMetadata(text: string, where: string): TaskMetadata {
       `${where} was committed by a newer Druse (format ${parsed[0]}, this one knows ${FORMAT}); run that version`,
     )
   }
-  const [, mode, sequence, incarnation, cluster, offset, streamTimeMs, regions] = parsed
+  const [, mode, sequence, incarnation, cluster, offset, topic, streamTimeMs, regions] = parsed
   const numbers = [sequence, offset, streamTimeMs].every(Number.isSafeInteger)
-  const texts = [incarnation, cluster].every((value) => typeof value === 'string')
+  const texts = [incarnation, cluster, topic].every((value) => typeof value === 'string')
   if (mode !== 'x' || !numbers || !texts || typeof regions !== 'object' || regions === null) {
     throw foreign(where, text)
   }
@@ -93,7 +99,15 @@ export function decodeMetadata(text: string, where: string): TaskMetadata {
     }
     return [key, { position, definition, changelog }] as const
   })
-  return { sequence, incarnation, cluster, offset, streamTimeMs, regions: Object.fromEntries(committed) }
+  return {
+    sequence,
+    incarnation,
+    cluster,
+    offset,
+    topic,
+    streamTimeMs,
+    regions: Object.fromEntries(committed),
+  }
 }
 
 /** The most bytes that a task with these regions can come to need. Errors: TOPOLOGY_INVALID. */
@@ -108,6 +122,7 @@ export function checkMetadataFits(regionCount: number, subTopology: string): voi
     incarnation: '00000000',
     cluster: '00000000',
     offset: widest,
+    topic: '00000000',
     streamTimeMs: widest,
     regions,
   })

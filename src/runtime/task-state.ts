@@ -22,6 +22,7 @@ export class TaskState {
   readonly #persistent: Store | undefined
   readonly #memory: Store | undefined
   readonly #regions: ReadonlyMap<string, StateRegion>
+  readonly #topicHash: (topic: string) => string
   #committed: TaskMetadata
   #broken = false
 
@@ -30,11 +31,13 @@ export class TaskState {
     memory: Store | undefined
     regions: ReadonlyMap<string, StateRegion>
     committed: TaskMetadata
+    topicHash: (topic: string) => string
   }) {
     this.#persistent = options.persistent
     this.#memory = options.memory
     this.#regions = options.regions
     this.#committed = options.committed
+    this.#topicHash = options.topicHash
   }
 
   /** As of the newest answered commit. */
@@ -61,8 +64,9 @@ export class TaskState {
     return { ...this.#committed, sequence, streamTimeMs, regions }
   }
 
-  metadata(next: TaskMetadata, offset: number): string {
-    return encodeMetadata({ ...next, offset })
+  /** What is committed with one of the task's input offsets. */
+  metadata(next: TaskMetadata, { topic, offset }: { topic: string; offset: number }): string {
+    return encodeMetadata({ ...next, offset, topic: this.#topicHash(topic) })
   }
 
   /** The transaction has been answered: overlay, positions and sequence, all in one batch. Returns why it could not. */

@@ -5,6 +5,7 @@ import { partitionKey } from '../kafka/partition-key.ts'
 import type { InputQueue } from './input-queue.ts'
 import type { DruseSettings } from './options.ts'
 import { type TaskId, taskName } from './plan.ts'
+import { StallWatch } from './stall-watch.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { TakenTask } from './take.ts'
 import type { Task } from './task.ts'
@@ -48,6 +49,7 @@ export class TaskTable {
   readonly #buffered: number
   readonly #handlers: TaskTableHandlers
   readonly #fetcher: Fetcher
+  readonly #stalls: StallWatch
   readonly #slots = new Map<string, Slot>()
   readonly #inputs = new Map<string, { readonly slot: Slot; readonly queue: InputQueue }>()
 
@@ -55,6 +57,7 @@ export class TaskTable {
     this.#surroundings = surroundings
     this.#buffered = settings.bufferedRecordsPerPartition
     this.#handlers = handlers
+    this.#stalls = new StallWatch(surroundings.clock, surroundings.log)
     this.#fetcher = new Fetcher(
       surroundings.cluster,
       { isolation: 'read_committed', maxWaitMs: settings.fetchMaxWaitMs },
@@ -174,6 +177,7 @@ export class TaskTable {
   #deliver(delivery: Delivery): void {
     const input = this.#inputs.get(partitionKey(delivery))
     if (input === undefined) return
+    this.#stalls.see(delivery)
     const { queue, slot } = input
     const before = queue.position
     const pending = queue.append(delivery, this.#surroundings.cluster)

@@ -15,6 +15,7 @@ import {
 } from '../../src/index.ts'
 import { Cluster } from '../../src/kafka/cluster.ts'
 import { committedOffsets } from '../../src/kafka/topics.ts'
+import { NO_MEMBERSHIP, TransactionalWriter } from '../../src/kafka/transactional-writer.ts'
 import { decodeMetadata } from '../../src/runtime/task-metadata.ts'
 import { silentLogger, systemClock } from '../../src/system.ts'
 import { type Fates, Instance, QUICK_BROKER } from './instance.ts'
@@ -150,7 +151,9 @@ describe('dirty tasks', () => {
     const [one_, two] = [decodeMetadata(a?.metadata ?? '', 'a'), decodeMetadata(b?.metadata ?? '', 'b')]
     expect(b?.offset).toBe(0)
     expect(one_.sequence).toBeGreaterThan(0)
-    expect({ ...two, offset: 0 }).toEqual({ ...one_, offset: 0 })
+    const shared = { offset: 0, topic: '' }
+    expect(two.topic).not.toBe(one_.topic)
+    expect({ ...two, ...shared }).toEqual({ ...one_, ...shared })
   })
 
   test('nothing dirty: no transaction', async () => {
@@ -281,6 +284,55 @@ describe('back-pressure', () => {
     gate.resolve()
     const out = async () => (await readTopic(wire, 'out', { key: string, value: string })).length
     await expect.poll(out, { timeout: 20_000, interval: 100 }).toBe(count)
+  })
+})
+
+describe('topics that change under a running application', () => {
+  for (const change of ['created again', 'with more partitions'] as const) {
+    test(`an input ${change} ends it`, async () => {
+      await makeTopics(wire)
+      await feed(wire)
+      const one = await instance({ metadataMaxAgeMs: 100 }).start()
+      await drained(wire)
+      const admin = wire.connect('admin')
+      await admin.send(0, { api: 'DeleteTopics', topics: ['numbers'], timeoutMs: 1_000 }, 1_000)
+      const partitions = change === 'created again' ? 3 : 4
+      const topics = [{ topic: 'numbers', partitions, replicationFactor: -1, configs: {} }]
+      await admin.send(0, { api: 'CreateTopics', topics, timeoutMs: 1_000 }, 1_000)
+      admin.destroy()
+      const codes = () => [
+        one.app.health.error?.code,
+        ...one.app.health.tasks.map(({ error }) => error?.code),
+      ]
+      await expect.poll(() => codes().some((code) => code !== undefined), { timeout: 10_000 }).toBe(true)
+      await expect.poll(() => one.app.state, { timeout: 10_000 }).toBe('ERROR')
+      expect(one.app.health.error?.code).toBe('TOPIC_RECREATED')
+    })
+  }
+
+  test('offsets of another topic of the same name, brought back by a tool, are told from its own', async () => {
+    await makeTopics(wire)
+    await feed(wire)
+    const first = await instance().start()
+    await drained(wire)
+    await first.close()
+    const offsets = (await committed(['numbers'])).map((at) => ({ ...at, offset: Number(at.offset) }))
+    const admin = wire.connect('admin')
+    // Kafka forgets the offsets of a topic that is deleted.
+    await admin.send(0, { api: 'DeleteTopics', topics: ['numbers'], timeoutMs: 1_000 }, 1_000)
+    admin.destroy()
+    await makeTopics(wire)
+    const tool = new TransactionalWriter(cluster, { transactionalId: 'tool', transactionTimeoutMs: 5_000 })
+    await tool.open()
+    tool.begin()
+    await tool.addOffsets('tally')
+    await tool.commitOffsets('tally', NO_MEMBERSHIP, offsets)
+    await tool.end()
+    tool.close()
+    const second = await instance({ disk: first.disk }).start()
+    await second.app.untilRunning()
+    const failed = second.app.health.tasks.filter(({ error }) => error?.code === 'TOPIC_RECREATED')
+    expect(failed.map(({ task }) => task)).toEqual(['0_0', '0_1', '0_2'])
   })
 })
 
