@@ -581,13 +581,15 @@ describe('topics that are not what they were', () => {
     const disk = await lived()
     // No broker deletes from a topic that is only compacted; one whose policy was changed for a while has.
     const at = { topic: 'app-n-changelog', partition: 0 }
-    const fates: Fates = (request) =>
-      request.api === 'ListOffsets' &&
-      request.partitions[0]?.at === 'earliest' &&
-      request.partitions[0].topic === at.topic
-        ? { answer: { partitions: [{ ...at, errorCode: 0, offset: 1 }] } }
-        : 'pass'
-    const error = await failureOf(counting, { fates })
+    const beginsAt =
+      (offset: number): Fates =>
+      (request) => {
+        if (request.api !== 'ListOffsets') return 'pass'
+        const [asked] = request.partitions
+        if (asked?.at !== 'earliest' || asked.topic !== at.topic) return 'pass'
+        return { answer: { partitions: [{ ...at, errorCode: 0, offset }] } }
+      }
+    const error = await failureOf(counting, { fates: beginsAt(1) })
     expect(error).toMatchObject({
       code: 'CHANGELOG_TRUNCATED',
       details: { changelog: 'app-n-changelog/0', logStart: 1, needed: 0 },
@@ -596,7 +598,7 @@ describe('topics that are not what they were', () => {
       /begins at app-n-changelog\/0@1, but records from 0 on are needed: they were deleted/,
     )
     await stage.say('in', ['k', '2'])
-    const one = await stage.run(counting, { disk, fates })
+    const one = await stage.run(counting, { disk, fates: beginsAt(3) })
     await stage.drained(counting)
     expect(failures(one)).toEqual([])
     expect((await counts()).at(-1)).toEqual(['k', 2])
