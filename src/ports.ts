@@ -64,7 +64,7 @@ export interface Requests {
     readonly isolation: Isolation
     readonly partitions: PerPartition<{ readonly at: 'earliest' | 'latest' }>
   }
-  /** v7. `records` is one or more whole v2 record batches. */
+  /** v7. `records` is one whole v2 record batch: two for a partition are refused. */
   Produce: {
     readonly transactionalId: string | null
     readonly acks: -1 | 0 | 1

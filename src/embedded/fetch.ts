@@ -1,6 +1,12 @@
 /**
- * Fetch, with its long poll: an answer waits until there are `minBytes`, an error, or `maxWaitMs` have passed. What is
- * read is read when the answer is made, as in Kafka. A read_committed fetch ends at the last stable offset.
+ * Fetch, with its long poll, as Kafka's ReplicaManager and DelayedFetch have it. What is read is read when the answer is
+ * made. A read_committed fetch ends at the last stable offset. An answer waits for `maxWaitMs` unless
+ *
+ * - there are `minBytes`, or `maxBytes` if that is less, where no partition counts for more than its own limit;
+ * - an offset is out of range when the request arrives (one that falls out of range later is told when it is answered);
+ * - an offset lies behind the limit of reading: under read_committed, behind the last stable offset;
+ * - a topic is deleted;
+ * - no partition is known. One unknown partition among others does not end the wait, and is unknown for all of it.
  */
 
 import { CODE } from '../kafka/error-codes.ts'
@@ -11,10 +17,12 @@ import type { Topics } from './topics.ts'
 
 type Request = Requests['Fetch']
 type Asked = Request['partitions'][number]
+/** Of each asked partition, as it was when the request arrived; undefined: unknown. */
+type Logs = readonly (PartitionLog | undefined)[]
 
 /** What a partition would answer now: an error, or a place to read from. */
 type Look =
-  | { readonly errorCode: number; readonly log?: undefined }
+  | { readonly errorCode: number; readonly log?: undefined; readonly limit?: undefined }
   | { readonly errorCode: 0; readonly log: PartitionLog; readonly limit: number }
 
 const READ_ATTEMPTS = 5
@@ -30,13 +38,17 @@ export class Fetching {
   }
 
   async fetch(request: Request): Promise<Responses['Fetch']> {
-    if (!this.#isDue(request) && request.maxWaitMs > 0) await this.#wait(request)
+    const logs = request.partitions.map((asked) => this.#topics.log(asked))
+    if (!this.#isDueAtOnce(request, logs)) await this.#wait(request, logs)
     const partitions: FetchedPartition[] = []
     let bytesLeft = request.maxBytes
     // The first partition that has anything gives at least one batch, however large.
     let mustGive = true
-    for (const asked of request.partitions) {
-      const fetched = await this.#read(asked, request, bytesLeft, mustGive)
+    for (const [i, asked] of request.partitions.entries()) {
+      const fetched =
+        logs[i] === undefined
+          ? failed(asked, CODE.UNKNOWN_TOPIC_OR_PARTITION, request.isolation === 'read_committed')
+          : await this.#read(asked, request, bytesLeft, mustGive)
       if (fetched.records.length > 0) mustGive = false
       bytesLeft = Math.max(0, bytesLeft - fetched.records.length)
       partitions.push(fetched)
@@ -50,25 +62,40 @@ export class Fetching {
     if (asked.offset < log.start || asked.offset > log.highWatermark) {
       return { errorCode: CODE.OFFSET_OUT_OF_RANGE }
     }
-    const limit = isolation === 'read_committed' ? log.lastStableOffset : log.highWatermark
-    return { errorCode: CODE.NONE, log, limit }
+    return { errorCode: CODE.NONE, log, limit: limitOf(log, isolation) }
   }
 
-  #isDue({ partitions, isolation, minBytes }: Request): boolean {
-    if (partitions.length === 0) return true
-    let bytes = 0
-    for (const asked of partitions) {
-      const look = this.#look(asked, isolation)
-      if (look.log === undefined) return true
-      if (asked.offset < look.limit) {
-        bytes += look.log.slice(asked.offset, look.limit, Math.max(1, minBytes - bytes)).sizeBytes
-      }
-      if (bytes >= minBytes) return true
+  #isDueAtOnce(request: Request, logs: Logs): boolean {
+    const { partitions, isolation, maxWaitMs } = request
+    if (maxWaitMs <= 0 || logs.every((log) => log === undefined)) return true
+    // The first batch is given whatever the limits, and here, not while the request waits, counts as it is.
+    let extraBytes: number | undefined
+    for (const [i, asked] of partitions.entries()) {
+      if (logs[i] === undefined) continue
+      const { log, limit } = this.#look(asked, isolation)
+      if (log === undefined) return true
+      if (extraBytes !== undefined || asked.offset >= limit) continue
+      extraBytes = Math.max(0, log.slice(asked.offset, limit, 1).sizeBytes - asked.maxBytes)
     }
-    return bytes >= minBytes
+    return this.#isDue(request, logs, extraBytes)
   }
 
-  #wait(request: Request): Promise<void> {
+  #isDue(request: Request, logs: Logs, extraBytes = 0): boolean {
+    const enough = Math.min(request.minBytes, request.maxBytes)
+    let bytes = extraBytes
+    for (const [i, { offset, maxBytes }] of request.partitions.entries()) {
+      const log = logs[i]
+      if (log === undefined) continue
+      const limit = limitOf(log, request.isolation)
+      if (log.isDeleted || offset > limit) return true
+      if (offset === limit || bytes >= enough) continue
+      const most = Math.max(1, Math.min(maxBytes, enough - bytes))
+      bytes += Math.min(maxBytes, log.slice(offset, limit, most).sizeBytes)
+    }
+    return bytes >= enough
+  }
+
+  #wait(request: Request, logs: Logs): Promise<void> {
     return new Promise((resolve) => {
       const stops: (() => void)[] = []
       const end = (): void => {
@@ -76,13 +103,10 @@ export class Fetching {
         resolve()
       }
       const onChange = (): void => {
-        if (this.#isDue(request)) end()
+        if (this.#isDue(request, logs)) end()
       }
       stops.push(this.#context.clock.wake(request.maxWaitMs, end))
-      for (const asked of request.partitions) {
-        const log = this.#topics.log(asked)
-        if (log !== undefined) stops.push(log.watch(onChange))
-      }
+      for (const log of logs) if (log !== undefined) stops.push(log.watch(onChange))
     })
   }
 
@@ -120,6 +144,10 @@ export class Fetching {
     this.#context.log.error({ topic, partition, offset }, 'A batch is missing from the store')
     return failed(asked, CODE.KAFKA_STORAGE_ERROR, isCommitted)
   }
+}
+
+function limitOf(log: PartitionLog, isolation: Request['isolation']): number {
+  return isolation === 'read_committed' ? log.lastStableOffset : log.highWatermark
 }
 
 /**

@@ -173,9 +173,9 @@ export class TransactionCoordinator {
         this.#end(transaction, committed ? 'PrepareCommit' : 'PrepareAbort')
         return { errorCode: CODE.NONE }
       case 'PrepareCommit':
-        return { errorCode: committed ? CODE.CONCURRENT_TRANSACTIONS : CODE.INVALID_TXN_STATE }
       case 'PrepareAbort':
-        return { errorCode: committed ? CODE.INVALID_TXN_STATE : CODE.CONCURRENT_TRANSACTIONS }
+        // Whichever result is asked for: Kafka looks at what is under way before it looks at the state.
+        return { errorCode: CODE.CONCURRENT_TRANSACTIONS }
       case 'CompleteCommit':
         return { errorCode: committed ? CODE.NONE : CODE.INVALID_TXN_STATE }
       case 'CompleteAbort':

@@ -2,6 +2,7 @@
 import { CODE } from '../../src/kafka/error-codes.ts'
 import { BatchWriter, decodeRecords, readBatchHeader } from '../../src/kafka/record-batch.ts'
 import {
+  type AbortedTransaction,
   ANY_NODE,
   type Connection,
   type FetchedPartition,
@@ -30,6 +31,12 @@ export interface Traits {
   /** At least the interval at which the broker looks for timed out transactions, or the time a test may wait. */
   readonly patienceMs: number
   readonly canCompact: boolean
+  /**
+   * Up to Kafka 3.9, whose group coordinator knows pending offsets by producer id alone: it notes those of a
+   * TxnOffsetCommit before it verifies the transaction, and on a refusal strikes out whatever is noted for that
+   * partition, also what a newer epoch has stored. The transaction of the newer epoch then commits without them.
+   */
+  readonly losesPendingOfRefusedCommit?: boolean
 }
 
 export interface Producer {
@@ -49,6 +56,12 @@ const SETTLING: readonly number[] = [
   CODE.LEADER_NOT_AVAILABLE,
   CODE.NOT_LEADER_OR_FOLLOWER,
 ]
+/** Kafka cleans segments that are closed. With this one is closed by any record that comes with a later time. */
+export const COMPACTED = {
+  'cleanup.policy': 'compact',
+  'segment.ms': '1',
+  'min.cleanable.dirty.ratio': '0',
+}
 export const NO_OWNER = { producerId: -1n, producerEpoch: -1, baseSequence: -1, isTransactional: false }
 
 export class Session {
@@ -114,6 +127,13 @@ export class Session {
     }
   }
 
+  /** Kafka makes the topics of its coordinators when somebody first asks for one, and answers 15 or 16 until then. */
+  async settle(): Promise<void> {
+    for (const keyType of ['group', 'transaction'] as const) {
+      await this.retry('FindCoordinator', { key: this.name(keyType), keyType })
+    }
+  }
+
   // --- Topics and records ---------------------------------------------------------------------------------------
 
   /** A new topic whose partitions answer. */
@@ -171,6 +191,21 @@ export class Session {
     }
     const { partitions } = await this.send('Fetch', request, connection)
     return only(partitions)
+  }
+
+  /** All there is to read from an offset on, in as many fetches as it takes: one does not go beyond a segment. */
+  async fetchAll(
+    place: TopicPartition,
+    offset: number,
+    isolation: Isolation = 'read_committed',
+  ): Promise<FetchedPartition> {
+    let all = await this.fetch(place, offset, isolation)
+    for (let part = all; ; ) {
+      const last = batches(part).at(-1)?.header
+      if (last === undefined) return all
+      part = await this.fetch(place, last.lastOffset + 1, isolation)
+      all = { ...part, ...joined(all, part) }
+    }
   }
 
   async offset(place: TopicPartition, at: 'earliest' | 'latest', isolation: Isolation): Promise<number> {
@@ -301,7 +336,8 @@ export function batch(
   } = {},
 ): Buffer {
   const writer = new BatchWriter()
-  const { timestamp = 1_700_000_000_000, transactionalId, ...rest } = owner
+  // Not some time long ago: Kafka begins a segment when a marker comes a week after the first record of the log.
+  const { timestamp = Date.now(), transactionalId, ...rest } = owner
   for (const [key, value] of pairs) writer.add(timestamp, bytes(key), bytes(value))
   return Buffer.from(writer.build({ ...NO_OWNER, ...rest, isTransactional: transactionalId !== undefined }))
 }
@@ -341,6 +377,18 @@ function bytes(value: string | null): Buffer | null {
 
 function text(value: Buffer | null): string | null {
   return value === null ? null : value.toString()
+}
+
+function joined(one: FetchedPartition, next: FetchedPartition) {
+  const records = Buffer.concat([one.records, next.records])
+  if (one.abortedTransactions === null) return { records, abortedTransactions: null }
+  // One that reaches into both parts is told with each.
+  const isNew = (aborted: AbortedTransaction): boolean =>
+    !one.abortedTransactions?.some(
+      (known) => known.producerId === aborted.producerId && known.firstOffset === aborted.firstOffset,
+    )
+  const more = next.abortedTransactions?.filter(isNew) ?? []
+  return { records, abortedTransactions: [...one.abortedTransactions, ...more] }
 }
 
 /** Every errorCode anywhere in an answer. */

@@ -8,6 +8,12 @@ import type { GetSession } from './wire.contract.ts'
 type Join = Requests['JoinGroup']
 type Joined = Responses['JoinGroup']
 
+/**
+ * A subscription of the consumer protocol: version 0, no topics, `metadata` as user data. Kafka 4 reads what members
+ * subscribe to, and does not answer at all when it cannot.
+ */
+const SUBSCRIPTION = Buffer.from('000000000000000000086d65746164617461', 'hex')
+
 /** One member with a connection of its own: a JoinGroup that waits holds back what is behind it. */
 class Member {
   readonly #session: Session
@@ -38,7 +44,7 @@ class Member {
       memberId: this.memberId,
       groupInstanceId: this.groupInstanceId,
       protocolType: 'consumer',
-      protocols: [{ name: 'range', metadata: Buffer.from('metadata') }],
+      protocols: [{ name: 'range', metadata: SUBSCRIPTION }],
       ...change,
     })
   }
@@ -134,7 +140,7 @@ export function groupContract(session: GetSession): void {
         leader: member.memberId,
       })
       expect(joined.members).toEqual([
-        { memberId: member.memberId, groupInstanceId: null, metadata: Buffer.from('metadata') },
+        { memberId: member.memberId, groupInstanceId: null, metadata: SUBSCRIPTION },
       ])
     })
 
@@ -172,7 +178,7 @@ export function groupContract(session: GetSession): void {
     test('protocols that no other member has: 23', async () => {
       const { s, groupId } = await alone()
       const other = new Member(s, groupId)
-      const protocols = [{ name: 'other', metadata: Buffer.alloc(0) }]
+      const protocols = [{ name: 'other', metadata: SUBSCRIPTION }]
       expect((await other.join({ protocols })).errorCode).toBe(CODE.INCONSISTENT_GROUP_PROTOCOL)
     })
 
@@ -191,7 +197,7 @@ export function groupContract(session: GetSession): void {
     test('the protocol is one that all members have', async () => {
       const s = session()
       const groupId = s.name('group')
-      const names = (...list: string[]) => list.map((name) => ({ name, metadata: Buffer.from(name) }))
+      const names = (...list: string[]) => list.map((name) => ({ name, metadata: SUBSCRIPTION }))
       const first = new Member(s, groupId)
       await first.join({ protocols: names('new', 'old') })
       await first.sync()

@@ -3,7 +3,9 @@ import { crc32c } from '@node-rs/crc32'
 import { describe, expect, test } from 'vitest'
 import { CODE } from '../../src/kafka/error-codes.ts'
 import { controlBatch, placeBatch } from '../../src/kafka/record-batch.ts'
-import { batch, batches, only, type Pair, seen, type Traits } from './fixture.ts'
+import type { Requests } from '../../src/ports.ts'
+import type { TopicPartition } from '../../src/types.ts'
+import { batch, batches, COMPACTED, only, type Pair, seen, type Traits } from './fixture.ts'
 import type { GetSession } from './wire.contract.ts'
 
 const A: readonly Pair[] = [['a', '1']]
@@ -271,25 +273,6 @@ export function logContract(session: GetSession, traits: Traits): void {
       expect(fetched.errorCode).toBe(CODE.UNKNOWN_TOPIC_OR_PARTITION)
     })
 
-    test('a partition that fails does not keep the others from answering', async () => {
-      const s = session()
-      const topic = await s.topic()
-      await s.produce({ topic, partition: 0 }, batch(A))
-      const { partitions } = await s.send('Fetch', {
-        maxWaitMs: 30_000,
-        minBytes: 1_000_000,
-        maxBytes: 1_000_000,
-        isolation: 'read_uncommitted',
-        partitions: [
-          { topic, partition: 9, offset: 0, maxBytes: 1000 },
-          { topic, partition: 0, offset: 0, maxBytes: 1000 },
-        ],
-      })
-      const codes = new Map(partitions.map(({ partition, errorCode }) => [partition, errorCode]))
-      expect(codes.get(9)).toBe(CODE.UNKNOWN_TOPIC_OR_PARTITION)
-      expect(codes.get(0)).toBe(CODE.NONE)
-    })
-
     test('fewer bytes than the first batch has: the whole first batch', async () => {
       const s = session()
       const place = { topic: await s.topic(), partition: 0 }
@@ -372,6 +355,90 @@ export function logContract(session: GetSession, traits: Traits): void {
       )
       await s.produce(place, records)
       expect(seen(only((await waiting).partitions))).toHaveLength(2)
+    })
+
+    /** Requests are given up long before: an answer that waits this long fails. */
+    const FOR_EVER_MS = 120_000
+    const SHORT_MS = 300
+    /** A fetch of one partition that waits for more bytes than there are, on a connection of its own. */
+    const poll = async (place: TopicPartition, change: Partial<Requests['Fetch']> = {}) => {
+      const s = session()
+      const startedMs = performance.now()
+      const { partitions } = await s.send(
+        'Fetch',
+        {
+          maxWaitMs: FOR_EVER_MS,
+          minBytes: 1_000_000,
+          maxBytes: 1_000_000,
+          isolation: 'read_uncommitted',
+          partitions: [{ ...place, offset: 0, maxBytes: 1_000_000 }],
+          ...change,
+        },
+        s.connect('fetch'),
+      )
+      const codes = new Map(partitions.map(({ partition, errorCode }) => [partition, errorCode]))
+      // Clocks of the two sides may differ by a tick.
+      const hasWaited = performance.now() - startedMs > SHORT_MS - 20
+      return { partitions, codes, hasWaited }
+    }
+    const withOne = async () => {
+      const topic = await session().topic(2)
+      await session().produce({ topic, partition: 0 }, batch(A))
+      return { topic, place: { topic, partition: 0, offset: 0, maxBytes: 1_000_000 } }
+    }
+
+    test('an unknown partition alone: 3 at once', async () => {
+      const { topic } = await withOne()
+      const { codes } = await poll({ topic, partition: 9 })
+      expect(codes.get(9)).toBe(CODE.UNKNOWN_TOPIC_OR_PARTITION)
+    })
+
+    test('an unknown partition among others: they wait as if it were not there', async () => {
+      const { topic, place } = await withOne()
+      const partitions = [{ ...place, partition: 9 }, place]
+      const { codes, hasWaited } = await poll({ topic, partition: 9 }, { partitions, maxWaitMs: SHORT_MS })
+      expect(codes.get(9)).toBe(CODE.UNKNOWN_TOPIC_OR_PARTITION)
+      expect(codes.get(0)).toBe(CODE.NONE)
+      expect(hasWaited).toBe(true)
+    })
+
+    test('an offset out of range among others: all answer at once', async () => {
+      const { topic, place } = await withOne()
+      const partitions = [{ ...place, partition: 1, offset: 5 }, place]
+      const { codes, ...fetched } = await poll({ topic, partition: 1 }, { partitions })
+      expect(codes.get(1)).toBe(CODE.OFFSET_OUT_OF_RANGE)
+      expect(codes.get(0)).toBe(CODE.NONE)
+      expect(fetched.partitions.flatMap((partition) => seen(partition))).toHaveLength(1)
+    })
+
+    test('a topic that is deleted: 3 at once', async () => {
+      const s = session()
+      const { topic, place } = await withOne()
+      const waiting = poll(place)
+      await s.send('DeleteTopics', { topics: [topic], timeoutMs: 30_000 })
+      expect((await waiting).codes.get(0)).toBe(CODE.UNKNOWN_TOPIC_OR_PARTITION)
+    })
+
+    test('a partition counts for no more than its own limit', async () => {
+      const { place } = await withOne()
+      await session().produce(place, batch(A))
+      const sizeBytes = batch(A).length
+      const partitions = [{ ...place, maxBytes: sizeBytes }]
+      const { hasWaited } = await poll(place, { minBytes: sizeBytes + 1, maxWaitMs: SHORT_MS, partitions })
+      expect(hasWaited).toBe(true)
+    })
+
+    test('a first batch larger than the limit of its partition counts as it is', async () => {
+      const { place } = await withOne()
+      const partitions = [{ ...place, maxBytes: 1 }]
+      const fetched = await poll(place, { minBytes: batch(A).length, partitions })
+      expect(seen(only(fetched.partitions))).toHaveLength(1)
+    })
+
+    test('more minBytes than maxBytes: maxBytes are enough', async () => {
+      const { place } = await withOne()
+      const fetched = await poll(place, { maxBytes: batch(A).length })
+      expect(seen(only(fetched.partitions))).toHaveLength(1)
     })
 
     test('aborted transactions are told under read_committed only', async () => {
@@ -465,15 +532,15 @@ export function logContract(session: GetSession, traits: Traits): void {
   describe.skipIf(!traits.canCompact)('Compaction', () => {
     const open = async (configs: Readonly<Record<string, string>> = {}) => {
       const s = session()
-      const topic = await s.topic(1, { 'cleanup.policy': 'compact', ...configs })
+      const topic = await s.topic(1, { ...COMPACTED, ...configs })
       const place = { topic, partition: 0 }
       const put = (...pairs: Pair[]) => s.produce(place, batch(pairs))
       const compact = async () => {
-        // What is last in the log is not cleaned, so let it be something else.
-        await put(['end', 'of the log'])
+        // What is last in the log is not cleaned, so let it be something else, and in a segment of its own.
+        await s.produce(place, batch([['end', 'of the log']], { timestamp: Date.now() + 1000 }))
         await s.cluster.compact?.(topic)
       }
-      const read = async () => seen(await s.fetch(place, 0)).filter(({ key }) => key !== 'end')
+      const read = async () => seen(await s.fetchAll(place, 0)).filter(({ key }) => key !== 'end')
       return { s, place, put, compact, read }
     }
 
@@ -515,7 +582,7 @@ export function logContract(session: GetSession, traits: Traits): void {
       await put(['a', '3'])
       await compact()
       for (const offset of [0, 1, 2]) {
-        const [first] = seen(await s.fetch(place, offset), offset)
+        const [first] = seen(await s.fetchAll(place, offset), offset)
         expect(first).toEqual({ offset: 2, key: 'a', value: '3' })
       }
     })
@@ -532,11 +599,12 @@ export function logContract(session: GetSession, traits: Traits): void {
     test('does not touch an open transaction, nor anything behind it', async () => {
       const { s, place, put, compact } = await open()
       await put(['a', '1'])
-      const producer = await s.producer()
+      // For longer than a cleaner may take.
+      const producer = await s.producer(undefined, 300_000)
       await s.begin(producer, place)
       await s.produce(place, batch([['a', '2']], { ...producer, baseSequence: 0 }), producer.transactionalId)
       await compact()
-      const offsets = seen(await s.fetch(place, 0, 'read_uncommitted')).map(({ offset }) => offset)
+      const offsets = seen(await s.fetchAll(place, 0, 'read_uncommitted')).map(({ offset }) => offset)
       expect(offsets).toEqual([0, 1, 2])
       await s.finish(producer, false)
     })

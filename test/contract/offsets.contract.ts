@@ -97,7 +97,8 @@ export function offsetContract(session: GetSession): void {
       await s.commitOffset(next, groupId, place, 2)
       expect(await s.commitOffset(producer, groupId, place, 1)).toBe(CODE.INVALID_PRODUCER_EPOCH)
       await s.finish(next, true)
-      expect((await s.committedOffset(groupId, place)).offset).toBe(2)
+      const { offset } = await s.committedOffset(groupId, place)
+      expect(offset).toBe(s.traits.losesPendingOfRefusedCommit ? -1 : 2)
     })
 
     test('metadata of 4096 characters: 0', async () => {

@@ -172,12 +172,15 @@ export function transactionContract(session: GetSession): void {
       },
     )
 
-    test.each([true, false])('again with the other result (first committed: %s): 48', async (how) => {
-      const { s, place, producer } = await open()
-      await s.begin(producer, place)
-      await end(s, producer, how)
-      expect(await end(s, producer, !how)).toBe(CODE.INVALID_TXN_STATE)
-    })
+    test.each([true, false])(
+      'again with the other result (first committed: %s): 51 until it is complete, then 48',
+      async (how) => {
+        const { s, place, producer } = await open()
+        await s.begin(producer, place)
+        await end(s, producer, how)
+        expect(await endSettled(s, producer, !how)).toBe(CODE.INVALID_TXN_STATE)
+      },
+    )
 
     test('after InitProducerId has begun anew: 48', async () => {
       const { s, place, producer } = await open()
@@ -310,10 +313,10 @@ export function transactionContract(session: GetSession): void {
       await s.produce(place, batch(A))
       expect(await s.offset(place, 'latest', 'read_committed')).toBe(1)
       expect(await s.offset(place, 'latest', 'read_uncommitted')).toBe(3)
-      const committed = await s.fetch(place, 0, 'read_committed')
+      const committed = await s.fetchAll(place, 0, 'read_committed')
       expect(committed).toMatchObject({ highWatermark: 3, lastStableOffset: 1 })
       expect(seen(committed)).toHaveLength(1)
-      expect(seen(await s.fetch(place, 0, 'read_uncommitted'))).toHaveLength(3)
+      expect(seen(await s.fetchAll(place, 0, 'read_uncommitted'))).toHaveLength(3)
       await s.finish(producer, false)
     })
 
@@ -328,10 +331,21 @@ export function transactionContract(session: GetSession): void {
       await s.finish(producer, false)
     })
 
+    test('a long poll from behind the last stable offset: nothing, and at once', async () => {
+      const { s, place, producer } = await open()
+      await s.begin(producer, place)
+      await put(s, producer, place)
+      // Longer than a request may take: an answer that waits fails.
+      const fetched = await s.fetch(place, 1, 'read_committed', { maxWaitMs: 120_000 })
+      expect(fetched).toMatchObject({ errorCode: CODE.NONE, lastStableOffset: 0 })
+      expect(fetched.records.length).toBe(0)
+      await s.finish(producer, false)
+    })
+
     test('committed: a control batch follows, and the last stable offset is the end', async () => {
       const { s, place, producer } = await open()
       await s.transaction(producer, place, 0, A, true)
-      const fetched = await s.fetch(place, 0)
+      const fetched = await s.fetchAll(place, 0)
       expect(fetched).toMatchObject({ highWatermark: 2, lastStableOffset: 2, abortedTransactions: [] })
       expect(batches(fetched).map(({ header }) => header.isControl)).toEqual([false, true])
     })
@@ -339,7 +353,7 @@ export function transactionContract(session: GetSession): void {
     test('committed: the marker has the epoch of the producer', async () => {
       const { s, place, producer } = await open()
       await s.transaction(producer, place, 0, A, true)
-      const marker = batches(await s.fetch(place, 0)).at(-1)?.header
+      const marker = batches(await s.fetchAll(place, 0)).at(-1)?.header
       expect(marker).toMatchObject({
         producerId: producer.producerId,
         producerEpoch: producer.producerEpoch,
@@ -352,7 +366,7 @@ export function transactionContract(session: GetSession): void {
       const { s, place, producer } = await open()
       await s.produce(place, batch(A))
       await s.transaction(producer, place, 0, A, false)
-      const fetched = await s.fetch(place, 0)
+      const fetched = await s.fetchAll(place, 0)
       expect(fetched.abortedTransactions).toEqual([{ producerId: producer.producerId, firstOffset: 1 }])
       expect(fetched.lastStableOffset).toBe(3)
     })
@@ -380,7 +394,7 @@ export function transactionContract(session: GetSession): void {
       await put(s, second, place)
       await s.finish(second, false)
       await s.finish(first, false)
-      expect((await s.fetch(place, 0)).abortedTransactions).toEqual([
+      expect((await s.fetchAll(place, 0)).abortedTransactions).toEqual([
         { producerId: second.producerId, firstOffset: 1 },
         { producerId: first.producerId, firstOffset: 0 },
       ])
@@ -403,7 +417,7 @@ export function transactionContract(session: GetSession): void {
       const { s, place, producer } = await open()
       await s.begin(producer, place)
       await s.finish(producer, false)
-      const fetched = await s.fetch(place, 0)
+      const fetched = await s.fetchAll(place, 0)
       expect(fetched.abortedTransactions).toEqual([])
       expect(fetched.lastStableOffset).toBe(fetched.highWatermark)
       expect(seen(fetched)).toEqual([])

@@ -27,6 +27,7 @@ export function wireContract(
     let session: Session | undefined
     beforeAll(async () => {
       session = new Session(await open(), traits, names)
+      await session.settle()
     })
     afterAll(async () => {
       session?.close()

@@ -84,9 +84,10 @@ describe('EndTxn', () => {
           ?.errorCode,
         (await exchange(assembly, 'AddOffsetsToTxn', { ...producer, groupId: 'group' })).errorCode,
         (await exchange(assembly, 'EndTxn', { ...producer, committed: true })).errorCode,
+        (await exchange(assembly, 'EndTxn', { ...producer, committed: false })).errorCode,
       ]
     }
-    const busy = Array(4).fill(CODE.CONCURRENT_TRANSACTIONS)
+    const busy = Array(5).fill(CODE.CONCURRENT_TRANSACTIONS)
     expect(await codes()).toEqual(busy)
     for (let markers = 0; markers < 3; markers++) await clock.step()
     // All markers stand, the transaction has yet to be called complete.
