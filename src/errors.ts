@@ -36,6 +36,7 @@ const KINDS = {
   PRODUCER_FENCED: 'fenced',
   TRANSACTION_INDEFINITE: 'transient',
   TRANSACTION_ABORTED: 'transient',
+  READ_ABANDONED: 'transient',
   OFFSET_OUT_OF_RANGE: 'fatal',
   TOPIC_NOT_CREATED: 'fatal',
   INTERNAL: 'fatal',

@@ -52,11 +52,13 @@ export class Cluster {
   }
 
   /** What Kafka says of these topics now; those that do not exist carry an error code. */
-  async refresh(topics: readonly string[] | null): Promise<readonly TopicMetadata[]> {
-    const answer = await this.ask(`read the metadata of ${topics?.join(', ') ?? 'all topics'}`, async () => ({
-      node: ANY_NODE,
-      request: { api: 'Metadata', topics },
-    }))
+  async refresh(topics: readonly string[] | null, budgetMs?: number): Promise<readonly TopicMetadata[]> {
+    const answer = await this.ask(
+      `read the metadata of ${topics?.join(', ') ?? 'all topics'}`,
+      async () => ({ node: ANY_NODE, request: { api: 'Metadata', topics } }),
+      undefined,
+      budgetMs,
+    )
     this.#clusterId = answer.clusterId
     for (const topic of answer.topics) {
       if (topic.errorCode === CODE.NONE) this.#topics.set(topic.topic, topic)
@@ -66,16 +68,16 @@ export class Cluster {
   }
 
   /** From memory, else from Kafka. Undefined: there is no such topic. */
-  async topic(name: string): Promise<TopicMetadata | undefined> {
+  async topic(name: string, budgetMs?: number): Promise<TopicMetadata | undefined> {
     const known = this.#topics.get(name)
     if (known !== undefined) return known
-    await this.refresh([name])
+    await this.refresh([name], budgetMs)
     return this.#topics.get(name)
   }
 
   /** The leader's node, or why there is none at the moment. */
-  async leader({ topic, partition }: TopicPartition): Promise<number | Again> {
-    const metadata = await this.topic(topic)
+  async leader({ topic, partition }: TopicPartition, budgetMs?: number): Promise<number | Again> {
+    const metadata = await this.topic(topic, budgetMs)
     if (metadata === undefined) return new Again(`there is no topic ${topic}`)
     const found = metadata.partitions.find((p) => p.partition === partition)
     if (found === undefined || found.leader < 0) {
@@ -89,13 +91,14 @@ export class Cluster {
     this.#topics.delete(topic)
   }
 
-  async coordinator(keyType: 'group' | 'transaction', key: string): Promise<number> {
+  async coordinator(keyType: 'group' | 'transaction', key: string, budgetMs?: number): Promise<number> {
     const known = this.#coordinators.get(`${keyType} ${key}`)
     if (known !== undefined) return known
     const { nodeId } = await this.ask(
       `find the coordinator of ${keyType} ${key}`,
       async () => ({ node: ANY_NODE, request: { api: 'FindCoordinator', key, keyType } }),
       (answer) => answer.errorCode,
+      budgetMs,
     )
     this.#coordinators.set(`${keyType} ${key}`, nodeId)
     return nodeId
@@ -114,9 +117,10 @@ export class Cluster {
     what: string,
     next: () => Promise<{ node: number; request: R } | Again>,
     codeOf: (answer: ResponseOf<R>) => number = () => CODE.NONE,
+    budgetMs = this.retryBudgetMs,
   ): Promise<ResponseOf<R>> {
     const { clock } = this
-    const options = { clock, what, budgetMs: this.retryBudgetMs, signal: this.#closing.signal }
+    const options = { clock, what, budgetMs, signal: this.#closing.signal }
     return retry(options, async () => {
       const target = await next()
       if (target instanceof Again) return target

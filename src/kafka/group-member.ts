@@ -95,10 +95,12 @@ export class GroupMember {
     const { groupId, groupInstanceId } = this.#options
     const connection = this.#cluster.wire.connect('group')
     try {
-      const node = await this.#cluster.coordinator('group', groupId)
+      const node = await this.#cluster.coordinator('group', groupId, LEAVE_TIMEOUT_MS)
       const members = [{ memberId: this.#memberId, groupInstanceId }]
-      // If it gets lost, the group learns it from the session's end.
-      await connection.send(node, { api: 'LeaveGroup', groupId, members }, this.#cluster.requestTimeoutMs)
+      await connection.send(node, { api: 'LeaveGroup', groupId, members }, LEAVE_TIMEOUT_MS)
+    } catch (error) {
+      // The group learns it from the session's end.
+      this.#cluster.log.warn({ group: groupId, error }, 'group: could not leave')
     } finally {
       connection.destroy()
     }
@@ -199,12 +201,14 @@ export class GroupMember {
   async #revoke(): Promise<void> {
     const done = new AbortController()
     const beating = this.#beatUntil(done.signal)
+    // Told when it is awaited; until then it must not count as unhandled.
+    beating.catch(() => {})
     try {
       await this.#handlers.revoke()
     } finally {
       done.abort()
-      await beating
     }
+    await beating
   }
 
   async #beatUntil(signal: AbortSignal): Promise<void> {
@@ -231,7 +235,13 @@ export class GroupMember {
   }
 
   async #send<R extends Request>(request: R, timeoutMs: number): Promise<Outcome<ResponseOf<R>>> {
-    const node = await this.#cluster.coordinator('group', this.#options.groupId)
+    let node: number
+    try {
+      node = await this.#cluster.coordinator('group', this.#options.groupId, timeoutMs)
+    } catch (cause) {
+      // No broker to be found: the session may end over it, the member does not.
+      return { ok: false, reason: 'disconnect', cause }
+    }
     const outcome = await this.#connection.send(node, request, timeoutMs)
     if (!outcome.ok && !this.#closing.signal.aborted) {
       // An old answer must not meet a new question: go on with a fresh connection, at a coordinator looked up anew.
@@ -265,6 +275,7 @@ export class GroupMember {
 }
 
 const JOIN_PAUSE_MS = 20
+const LEAVE_TIMEOUT_MS = 2_000
 const MOVED: ReadonlySet<number> = new Set([CODE.NOT_COORDINATOR, CODE.COORDINATOR_NOT_AVAILABLE])
 const REJOINABLE: ReadonlySet<number> = new Set([
   CODE.REBALANCE_IN_PROGRESS,

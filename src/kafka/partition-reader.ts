@@ -1,5 +1,5 @@
 /** Reads whole partitions in order, each delivery handled before the next: for restoring, loading and looking back. */
-import type { DruseError } from '../errors.ts'
+import { DruseError } from '../errors.ts'
 import type { Isolation } from '../ports.ts'
 import type { TopicPartition } from '../types.ts'
 import type { Cluster } from './cluster.ts'
@@ -10,6 +10,7 @@ import { partitionKey } from './partition-key.ts'
 export type ReadHandler = (delivery: Delivery) => boolean | Promise<boolean>
 
 interface Reading {
+  readonly at: TopicPartition
   readonly handle: ReadHandler
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
@@ -20,6 +21,7 @@ interface Reading {
 export class PartitionReader {
   readonly #fetcher: Fetcher
   readonly #readings = new Map<string, Reading>()
+  #isClosed = false
 
   constructor(cluster: Cluster, isolation: Isolation = 'read_committed', maxWaitMs?: number) {
     this.#fetcher = new Fetcher(
@@ -33,28 +35,25 @@ export class PartitionReader {
   }
 
   /**
-   * Resolves when the handler has seen enough, or the signal is aborted. A partition is read once at a time.
-   * Errors: those of the handler and of `Fetcher`.
+   * Resolves when the handler has seen enough, and only then. A partition is read once at a time.
+   * Errors: READ_ABANDONED (the signal was aborted, or the reader closed), those of the handler and of `Fetcher`.
    */
   read(at: TopicPartition, from: number, handle: ReadHandler, signal?: AbortSignal): Promise<void> {
     const key = partitionKey(at)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    if (signal?.aborted) return Promise.resolve()
-    const reading: Reading = { handle, resolve, reject, handling: Promise.resolve(), over: false }
+    if (signal?.aborted || this.#isClosed) return Promise.reject(abandoned(at))
+    const reading: Reading = { at, handle, resolve, reject, handling: Promise.resolve(), over: false }
     this.#readings.set(key, reading)
     this.#fetcher.add(at, from)
-    const abort = (): void => this.#end(at, reading)
+    const abort = (): void => this.#end(at, reading, abandoned(at))
     signal?.addEventListener('abort', abort, { once: true })
     return promise.finally(() => signal?.removeEventListener('abort', abort))
   }
 
   close(): void {
+    this.#isClosed = true
     this.#fetcher.close()
-    for (const reading of this.#readings.values()) {
-      reading.over = true
-      reading.resolve()
-    }
-    this.#readings.clear()
+    for (const reading of this.#readings.values()) this.#end(reading.at, reading, abandoned(reading.at))
   }
 
   #deliver(delivery: Delivery): void {
@@ -85,4 +84,8 @@ export class PartitionReader {
     if (error === undefined) reading.resolve()
     else reading.reject(error)
   }
+}
+
+function abandoned(at: TopicPartition): DruseError {
+  return new DruseError('READ_ABANDONED', `Reading ${partitionKey(at)} was given up before its end`)
 }

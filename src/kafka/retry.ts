@@ -30,14 +30,15 @@ export interface RetryOptions {
 /** Attempts with growing pauses, from 5 to 500 ms. Errors: BROKER_UNAVAILABLE when the budget is over. */
 export async function retry<T>(options: RetryOptions, attempt: () => Promise<T | Again>): Promise<T> {
   const { clock, what, budgetMs, signal } = options
-  const deadline = clock.monotonicMs() + budgetMs
+  const startedMs = clock.monotonicMs()
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS)) {
     const result = await attempt()
     if (!(result instanceof Again)) return result
-    if (signal?.aborted || clock.monotonicMs() + pauseMs > deadline) {
+    const takenMs = clock.monotonicMs() - startedMs
+    if (signal?.aborted || takenMs + pauseMs > budgetMs) {
       throw new DruseError(
         'BROKER_UNAVAILABLE',
-        `Could not ${what} within ${budgetMs} ms: ${result.reason}. Check that the brokers run and can be reached`,
+        `Could not ${what} in ${Math.round(takenMs)} ms: ${result.reason}. Check that the brokers run and can be reached`,
         { what, reason: result.reason },
       )
     }

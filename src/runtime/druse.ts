@@ -63,7 +63,7 @@ interface Running {
   readonly watching: AbortController
 }
 
-const NO_COUNTS: WorkerCounts = { commits: 0, records: 0, indefinite: 0, recoveries: 0 }
+const NO_COUNTS: Readonly<WorkerCounts> = { commits: 0, records: 0, indefinite: 0, recoveries: 0 }
 const CLOSE_TIMEOUT_MS = 30_000
 
 /**
@@ -87,7 +87,10 @@ export class Druse {
   #state: ApplicationState = 'CREATED'
   #error: DruseError | undefined
   #running: Running | undefined
+  /** What there was to see when the worker was closed. */
+  #last: Pick<Health, 'tasks' | 'counts'> = { tasks: [], counts: NO_COUNTS }
   #starting: Promise<void> | undefined
+  #cluster: Cluster | undefined
   #releasing: Promise<void> | undefined
 
   /** Errors: OPTION_INVALID. */
@@ -106,10 +109,9 @@ export class Druse {
   }
 
   get health(): Health {
-    const tasks = this.#running?.worker.health ?? []
-    const isFine = this.#state !== 'ERROR' && tasks.every(({ status }) => status !== 'failed')
-    const counts = this.#running?.worker.counts ?? NO_COUNTS
-    return { state: this.#state, healthy: isFine, error: this.#error, tasks, counts: { ...counts } }
+    const { tasks, counts } = this.#running === undefined ? this.#last : lookAt(this.#running.worker)
+    const healthy = this.#state !== 'ERROR' && tasks.every(({ status }) => status !== 'failed')
+    return { state: this.#state, healthy, error: this.#error, tasks, counts }
   }
 
   /** Calls back at each change; returns a way to stop it. */
@@ -144,6 +146,7 @@ export class Druse {
       log: this.#log,
       requestTimeoutMs: this.#settings.requestTimeoutMs,
     })
+    this.#cluster = cluster
     let directory: StateDirectory | undefined
     let globals: GlobalRegions | undefined
     try {
@@ -219,24 +222,31 @@ export class Druse {
 
   /** Commits what is done, leaves the group and closes the state. After the deadline, without the commit. Default 30 s. */
   async close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}): Promise<void> {
-    // What is being opened can only be closed when it is there.
+    // What is being opened can only be closed when it is there; without its connections it fails soon.
+    const cancel = this.#clock.wake(timeoutMs, () => this.#cluster?.close())
     await this.#starting?.catch(() => undefined)
+    cancel()
     if (this.#state === 'NOT_RUNNING') return
     if (this.#state !== 'ERROR') this.#move('PENDING_SHUTDOWN')
     await this.#release(timeoutMs)
+    this.#last = { tasks: [], counts: this.#last.counts }
     this.#move('NOT_RUNNING')
   }
 
   #release(timeoutMs: number): Promise<void> {
     this.#releasing ??= (async () => {
       const running = this.#running
-      this.#running = undefined
       if (running === undefined) return
+      this.#last = lookAt(running.worker)
+      this.#running = undefined
       running.watching.abort()
-      await running.worker.close(timeoutMs)
-      await running.globals.close()
-      running.cluster.close()
-      await running.directory.close()
+      try {
+        await running.worker.close(timeoutMs)
+      } finally {
+        await running.globals.close()
+        running.cluster.close()
+        await running.directory.close()
+      }
     })()
     return this.#releasing
   }
@@ -270,8 +280,18 @@ export class Druse {
     if (!MOVES[from].includes(to)) throw new Error(`no move from ${from} to ${to}`)
     this.#state = to
     this.#log.info({ application: this.application, from }, `application: ${to}`)
-    for (const listener of this.#listeners) listener(to, from)
+    for (const listener of this.#listeners) {
+      try {
+        listener(to, from)
+      } catch (error) {
+        this.#log.error({ error, state: to }, 'application: a state listener failed')
+      }
+    }
   }
+}
+
+function lookAt({ health, counts }: Worker): Pick<Health, 'tasks' | 'counts'> {
+  return { tasks: health, counts: { ...counts } }
 }
 
 function asError(error: unknown): DruseError {

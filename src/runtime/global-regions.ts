@@ -67,14 +67,15 @@ export class GlobalRegions {
     const of = this.#identity(region, topic)
     const stored = partitions.map((at) => this.#position(region, at.partition, of))
     const isWhole = partitions.every((at, i) => {
-      const position = stored[i]
-      return position !== undefined && position >= (starts.get(partitionKey(at)) as number)
+      const start = starts.get(partitionKey(at)) as number
+      // What is empty leaves no position behind.
+      return (stored[i] ?? (ends.get(partitionKey(at)) === start ? start : -1)) >= start
     })
     if (!isWhole) await this.#clear(region)
     await Promise.all(
       partitions.map((at, i) => {
         const key = partitionKey(at)
-        const from = isWhole ? (stored[i] as number) : (starts.get(key) as number)
+        const from = (isWhole ? stored[i] : undefined) ?? (starts.get(key) as number)
         const loaded = Promise.withResolvers<void>()
         const end = ends.get(key) as number
         if (from >= end) loaded.resolve()
@@ -91,7 +92,7 @@ export class GlobalRegions {
           )
           .catch((error: unknown) => {
             loaded.reject(error)
-            failed(error)
+            if (!this.#closing.signal.aborted) failed(error)
           })
         this.#reading.push(reading)
         return loaded.promise

@@ -112,8 +112,9 @@ export async function planFirstStart(
   }
   const inputs = inputsOf(plan, id)
   const offsets = new Map<string, number>()
+  const resets = await resetsOf(surroundings, id)
   for (const at of ['earliest', 'latest'] as const) {
-    const wanted = inputs.filter(({ topic }) => resetOf(id, topic) === at)
+    const wanted = inputs.filter(({ topic }) => resets.get(topic) === at)
     for (const [key, offset] of await listOffsets(cluster, wanted, at)) offsets.set(key, offset)
   }
   const without = inputs.find((at) => !offsets.has(partitionKey(at)))
@@ -297,7 +298,6 @@ async function restoreRegions(
       reader,
       signal,
     )
-    if (signal.aborted) throw abandoned(id)
     if (dataBeyond) await checkStillCommitted(surroundings, id, committed, name)
     positions.set(key, region.position)
     if (from < region.position) {
@@ -416,10 +416,27 @@ function sourceOf({ sub }: TaskId, topic: string) {
   return found
 }
 
-/** What is repartitioned is this application's own: none of it may be passed over. */
-function resetOf(id: TaskId, topic: string): SourceNode['reset'] {
-  const source = sourceOf(id, topic)
-  return source.kind === 'source' ? source.reset : 'earliest'
+/**
+ * Where each input topic of a new task begins. What is repartitioned is this application's own: none of it may be passed
+ * over. Nor may what came into a partition that was added while others of its topic were being read already.
+ */
+async function resetsOf(
+  { cluster, plan }: Surroundings,
+  id: TaskId,
+): Promise<ReadonlyMap<string, SourceNode['reset']>> {
+  const resets = new Map<string, SourceNode['reset']>()
+  for (const { topic } of inputsOf(plan, id)) {
+    const source = sourceOf(id, topic)
+    resets.set(topic, source.kind === 'source' ? source.reset : 'earliest')
+    if (resets.get(topic) === 'earliest') continue
+    const partitions = Array.from({ length: plan.partitions.get(topic) as number }, (_, partition) => ({
+      topic,
+      partition,
+    }))
+    const committed = await committedOffsets(cluster, plan.graph.application, partitions)
+    if (committed.some(({ offset }) => offset !== undefined)) resets.set(topic, 'earliest')
+  }
+  return resets
 }
 
 function stateWithoutOffsets(id: TaskId, what: string): DruseError {

@@ -59,7 +59,7 @@ export class Taker {
     for (let left = ids; left.length > 0 && !signal.aborted; ) {
       let agreements: ReadonlyMap<TaskId, Agreement>
       try {
-        agreements = await this.#agreements(left)
+        agreements = await this.#agreements(left, signal)
       } catch (error) {
         log.warn({ error }, 'tasks: the committed offsets cannot be read, trying again')
         await pause(clock, AFTER_FAILURE_MS, signal)
@@ -138,7 +138,7 @@ export class Taker {
     return undefined
   }
 
-  async #agreements(ids: readonly TaskId[]): Promise<ReadonlyMap<TaskId, Agreement>> {
+  async #agreements(ids: readonly TaskId[], signal: AbortSignal): Promise<ReadonlyMap<TaskId, Agreement>> {
     const { surroundings } = this.#context
     const { plan, cluster } = surroundings
     const wanted = ids.map((id) => ({ id, inputs: inputsOf(plan, id) }))
@@ -154,7 +154,7 @@ export class Taker {
         const found = inputs.map((at) => byKey.get(partitionKey(at)) as CommittedOffset)
         agreements.set(id, agree(id, found, surroundings))
       } catch (error) {
-        this.#handlers.failed(id, error)
+        if (!signal.aborted) this.#handlers.failed(id, error)
       }
     }
     return agreements

@@ -88,16 +88,18 @@ export class TaskTable {
   /** Places for these tasks and no others; those that have failed get another chance. */
   async assign(ids: readonly TaskId[]): Promise<void> {
     const names = new Set(ids.map(taskName))
-    for (const [name, slot] of [...this.#slots]) if (!names.has(name)) await this.#forget(slot)
+    // One that fails while others are closed has failed anew.
+    const failed = this.slots.filter(({ status }) => status === 'failed')
+    for (const slot of this.slots) if (!names.has(taskName(slot.id))) await this.#forget(slot)
+    for (const slot of failed) {
+      await this.close(slot)
+      slot.status = 'taking'
+      slot.error = undefined
+    }
     for (const id of ids) {
-      const slot = this.#slots.get(taskName(id))
-      if (slot === undefined) {
-        const fresh: Slot = { id, status: 'taking', taken: undefined, error: undefined, waitsForSeal: false }
-        this.#slots.set(taskName(id), fresh)
-      } else if (slot.status === 'failed') {
-        slot.status = 'taking'
-        slot.error = undefined
-      }
+      if (this.#slots.has(taskName(id))) continue
+      const fresh: Slot = { id, status: 'taking', taken: undefined, error: undefined, waitsForSeal: false }
+      this.#slots.set(taskName(id), fresh)
     }
   }
 

@@ -82,6 +82,8 @@ export class Task {
   /** The record under way, when its operators return a promise. */
   #busy: Promise<void> | undefined
   #processed = 0
+  /** Set with the failure itself, before anybody is told: nothing of it may be sealed in between. */
+  #hasFailed = false
 
   constructor({ id, inputs, parts, surroundings, sequence, streamTimeMs }: TaskOptions) {
     this.id = id
@@ -125,12 +127,14 @@ export class Task {
     return bytes
   }
 
-  get hasInput(): boolean {
-    return this.inputs.some((input) => input.head() !== undefined)
+  /** A record was let through by no policy: the effects since the last seal are not whole. */
+  get hasFailed(): boolean {
+    return this.#hasFailed
   }
 
   /** Whether there is anything to commit. */
   get isDirty(): boolean {
+    if (this.#hasFailed) return false
     return this.#outputs.length > 0 || this.#positionsText() !== this.#committedPositions
   }
 
@@ -143,6 +147,7 @@ export class Task {
    * Errors, thrown or rejected: whatever policy 'fail' lets through. The task's effects are then to be dropped.
    */
   processNext(): boolean | Promise<void> {
+    if (this.#hasFailed) return false
     const input = this.#nextInput()
     const head = input?.head()
     if (input === undefined || head === undefined) return false
@@ -173,7 +178,9 @@ export class Task {
 
   /** Makes the effects since the last seal final; the next ones go on top. Between records only. */
   seal(): SealedTask {
-    if (this.#busy !== undefined) throw new Error(`task ${this.name} is in the middle of a record`)
+    if (this.#busy !== undefined || this.#hasFailed) {
+      throw new Error(`task ${this.name} is in the middle of a record`)
+    }
     const outputs = this.#outputs
     this.#outputs = []
     this.#outputBytes = 0
@@ -241,7 +248,10 @@ export class Task {
     { raw, timestamp }: Head,
     error: unknown,
   ): void {
-    if (policy === 'fail' || !isOfTheRecord(error)) throw error
+    if (policy === 'fail' || !isOfTheRecord(error)) {
+      this.#hasFailed = true
+      throw error
+    }
     const origin = { topic, partition, offset: raw.offset }
     this.#surroundings.warn({ task: this.name, ...origin, policy, error }, 'task: a record is left out')
     if (policy === 'skip') return

@@ -5,7 +5,7 @@
  * of records and starts commits. A commit runs beside the loop. If it fails, everything since is dropped, and the tasks
  * are taken again by the same way as at a start.
  */
-import type { DruseError } from '../errors.ts'
+import { DruseError } from '../errors.ts'
 import { GroupMember } from '../kafka/group-member.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { PartitionReader } from '../kafka/partition-reader.ts'
@@ -52,7 +52,7 @@ type Order =
       readonly signal: AbortSignal
     }
   | { readonly kind: 'park'; readonly slot: Slot }
-  | { readonly kind: 'close' }
+  | { readonly kind: 'close'; readonly patienceMs: number }
 
 const SLICE_MS = 5
 const SLICE_RECORDS_PER_TASK = 256
@@ -152,7 +152,12 @@ export class Worker {
 
   /** Fences what a predecessor left behind, then joins the group. Errors: BROKER_UNAVAILABLE, KAFKA_REFUSED. */
   async start(): Promise<void> {
-    await this.#writer.open()
+    try {
+      await this.#writer.open(this.#hurry.signal)
+    } catch (error) {
+      this.#disconnect()
+      throw error
+    }
     this.#running = this.#run().catch((error: unknown) => this.#handlers.failed(asInternal(error)))
     this.#member.start()
   }
@@ -160,7 +165,7 @@ export class Worker {
   /** Commits what is done, lets go of the tasks and leaves the group, as far as that is possible in time. */
   async close(deadlineMs: number): Promise<void> {
     const { clock } = this.#surroundings
-    this.#order({ kind: 'close' })
+    this.#order({ kind: 'close', patienceMs: deadlineMs / 2 })
     // Without its sockets nothing of the worker can wait for long.
     const cancel = clock.wake(deadlineMs, () => this.#disconnect())
     try {
@@ -176,6 +181,7 @@ export class Worker {
 
   #disconnect(): void {
     this.#hurry.abort()
+    this.#taking.abort()
     this.#writer.close()
     this.#tasks.disconnect()
     this.#reader.close()
@@ -185,15 +191,26 @@ export class Worker {
   // --- the loop ---
 
   async #run(): Promise<void> {
-    while (!this.#closing) {
-      const order = this.#orders.shift()
-      if (order !== undefined) await this.#carryOut(order)
-      else if (this.#commits.isSettled) await this.#afterCommit()
-      else {
-        const worked = this.#processSlice()
-        if (this.#commits.isDue(this.#tasks.slots)) this.#commits.start(this.#tasks.slots)
-        await this.#rest(worked ? 0 : this.#commits.dueInMs)
+    let order: Order | undefined
+    try {
+      while (!this.#closing) {
+        order = this.#orders.shift()
+        if (order !== undefined) await this.#carryOut(order)
+        else if (this.#commits.isSettled) await this.#afterCommit()
+        else {
+          const worked = this.#processSlice()
+          if (this.#commits.isDue(this.#tasks.slots)) this.#commits.start(this.#tasks.slots)
+          await this.#rest(worked ? 0 : this.#commits.dueInMs)
+        }
       }
+    } finally {
+      // However it ends: nobody waits for it any more, and no store stays open.
+      this.#closing = true
+      this.#taking.abort()
+      for (const left of [...(order === undefined ? [] : [order]), ...this.#orders.splice(0)])
+        this.#decline(left)
+      await this.#commits.quiet()
+      await this.#tasks.forgetAll()
     }
   }
 
@@ -235,7 +252,7 @@ export class Worker {
       case 'assigned':
         return this.#onAssigned(order.assignment, order.membership)
       case 'revoke':
-        await this.#letGo()
+        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
         return order.done()
       case 'lost':
         this.#membership = undefined
@@ -250,10 +267,8 @@ export class Worker {
       case 'park':
         return this.#park(order.slot)
       case 'close':
-        await this.#letGo()
-        await this.#tasks.forgetAll()
+        await this.#letGo(order.patienceMs)
         this.#closing = true
-        for (const left of this.#orders.splice(0)) this.#decline(left)
     }
   }
 
@@ -271,7 +286,7 @@ export class Worker {
       const slot = slots[(i + this.#turn) % slots.length] as Slot
       if (slot.status !== 'running' || slot.waitsForSeal || slot.taken?.task.busy) continue
       if (this.#processTask(slot, (slot.taken as TakenTask).task, membership)) worked = true
-      if (this.#commits.isFull(slots) || clock.monotonicMs() >= untilMs) break
+      if (this.#commits.room <= 0 || clock.monotonicMs() >= untilMs) break
     }
     this.#turn += 1
     return worked
@@ -347,8 +362,7 @@ export class Worker {
     }
     // Fenced by a successor, or because the broker gave this one up: the group knows whether it is still wanted.
     if (code === 'PRODUCER_FENCED' && !(await this.#member.confirm())) return
-    await this.#openWriter()
-    this.#takeAgain()
+    if (await this.#openWriter()) this.#takeAgain()
   }
 
   /** Drops everything since the last commit that is known to have happened. */
@@ -361,16 +375,24 @@ export class Worker {
     await this.#dropAll()
   }
 
-  async #openWriter(): Promise<void> {
-    if (this.#writer.isOpen) return
-    for (;;) {
+  /** Returns whether there is a producer: none is needed for closing, and none can be had by who has no right to. */
+  async #openWriter(): Promise<boolean> {
+    const { clock, log } = this.#surroundings
+    const { signal } = this.#hurry
+    while (!this.#writer.isOpen) {
+      if (signal.aborted || this.#orders.some(({ kind }) => kind === 'close')) return false
       try {
-        return await this.#writer.open()
+        await this.#writer.open(signal)
       } catch (error) {
-        if (this.#hurry.signal.aborted || this.#orders.some(({ kind }) => kind === 'close')) return
-        this.#surroundings.log.error({ error }, 'producer: cannot be initialised, trying again')
+        if (DruseError.is(error, 'KAFKA_REFUSED')) {
+          this.#handlers.failed(error)
+          return false
+        }
+        log.error({ error }, 'producer: cannot be initialised, trying again')
+        await pause(clock, RECOVERY_PAUSE_MAX_MS, signal)
       }
     }
+    return true
   }
 
   // --- tasks coming and going ---
@@ -382,8 +404,7 @@ export class Worker {
     this.#membership = membership
     const { generationId: generation } = membership
     log.info({ generation, tasks: ids.map(taskName).join(' ') }, 'tasks: assigned')
-    await this.#openWriter()
-    this.#takeAgain()
+    if (await this.#openWriter()) this.#takeAgain()
   }
 
   /** Every task that is not running and has not failed. */
@@ -411,10 +432,10 @@ export class Worker {
     }
   }
 
-  /** Commits everything that is done and stops the tasks: what is under way gets until half of the rebalance's time. */
-  async #letGo(): Promise<void> {
+  /** Commits everything that is done and stops the tasks; records that are under way get so much time to end. */
+  async #letGo(patienceMs: number): Promise<void> {
     this.#taking.abort()
-    await this.#drain()
+    await this.#drain(patienceMs)
     let failure = await this.#settle()
     if (failure === undefined) {
       this.#commits.start(this.#tasks.slots)
@@ -427,19 +448,19 @@ export class Worker {
       const { taken, status } = slot
       if (status !== 'running' || taken === undefined) continue
       // Still in the middle of a record: from its last commit, when it is taken again.
-      const isClean = taken.task.busy === undefined && !taken.task.isDirty
+      const { busy, isDirty, hasFailed } = taken.task
+      const isClean = busy === undefined && !isDirty && !hasFailed
       if (!isClean) await this.#tasks.close(slot)
       slot.status = isClean ? 'suspended' : 'taking'
     }
     this.#handlers.changed()
   }
 
-  async #drain(): Promise<void> {
+  async #drain(patienceMs: number): Promise<void> {
     const busy = this.#tasks.slots.flatMap(({ taken }) => taken?.task.busy ?? [])
     if (busy.length === 0) return
     const over = new AbortController()
     const signal = AbortSignal.any([over.signal, this.#hurry.signal])
-    const patienceMs = this.#settings.rebalanceTimeoutMs / 2
     await Promise.race([Promise.allSettled(busy), pause(this.#surroundings.clock, patienceMs, signal)])
     over.abort()
   }
