@@ -175,13 +175,11 @@ describe('the outside', () => {
 
 describe('size', () => {
   const LINES_MAX = 600
-  /** Larger, and known to be. */
-  const KNOWN: Readonly<Record<string, number>> = { 'runtime/worker.ts': 700 }
 
   test(`no file is longer than ${LINES_MAX} lines`, () => {
     const long = files
       .map(({ path, text }) => ({ path, lines: text.split('\n').length }))
-      .filter(({ path, lines }) => lines > (KNOWN[path] ?? LINES_MAX))
+      .filter(({ lines }) => lines > LINES_MAX)
     expect(long).toEqual([])
   })
 })

@@ -109,7 +109,7 @@ describe('committed reads', () => {
     })
   })
 
-  test('are there from the answer of the broker on, though the store is slow or broken', async () => {
+  test('a part whose store does not take a commit is unavailable, not stale', async () => {
     await begin()
     const disk = memoryDisk()
     const one = await stage.run(keeping(), { disk })
