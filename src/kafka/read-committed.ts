@@ -17,6 +17,7 @@ import type { AbortedTransaction, FetchedPartition, Isolation } from '../ports.t
 import {
   type BatchHeader,
   controlTypeOf,
+  type RawRecord,
   RecordCursor,
   readBatchHeader,
   verifyBatch,
@@ -71,6 +72,14 @@ export function visibleBatches(
 /** The records of a visible batch that were asked for. Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED. */
 export function openBatch(batch: VisibleBatch): RecordCursor {
   return new RecordCursor(batch.bytes, batch.at, batch.header, batch.fromOffset)
+}
+
+/** The records of a delivery, in order. Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED. */
+export function* recordsOf(batches: readonly VisibleBatch[]): Generator<RawRecord> {
+  for (const batch of batches) {
+    const cursor = openBatch(batch)
+    for (let record = cursor.next(); record !== undefined; record = cursor.next()) yield record
+  }
 }
 
 function walk(bytes: Buffer, fetchOffset: number, aborted: readonly AbortedTransaction[]): Visible {

@@ -159,14 +159,6 @@ export function verifyBatch(bytes: Buffer, at: number, header: BatchHeader): voi
   if (stored !== computed) throw corrupt(`its checksum is ${stored}, its bytes give ${computed}`, bytes, at)
 }
 
-/** All records of a batch. Errors: as `RecordCursor`. */
-export function decodeRecords(bytes: Buffer, at: number, header: BatchHeader): RawRecord[] {
-  const cursor = new RecordCursor(bytes, at, header)
-  const records: RawRecord[] = []
-  for (let record = cursor.next(); record !== undefined; record = cursor.next()) records.push(record)
-  return records
-}
-
 /**
  * The records of a batch from an offset on, one at a time, so that a queue can hold batches and decode at its head.
  * Errors, of the constructor and of `next`: BATCH_CORRUPT, BATCH_UNSUPPORTED (compressed).

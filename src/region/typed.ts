@@ -1,8 +1,15 @@
 /** Between typed keys and values and their bytes, for one region. */
-import type { Codec, Serde } from '../ports.ts'
+import type { Codec, Serde, Write } from '../ports.ts'
 import type { KeyRange } from './definition.ts'
-import { afterPrefix, regionPrefix, storeKey } from './layout.ts'
+import { afterPrefix, regionPrefix, storeKey, storeValue } from './layout.ts'
 import type { ByteRange } from './range.ts'
+
+/** A record of a changelog, or of a replicated region's topic. */
+export interface TopicEntry {
+  readonly key: Uint8Array | null
+  readonly value: Uint8Array | null
+  readonly timestamp: number
+}
 
 const identity = (bytes: Uint8Array): Uint8Array => bytes
 
@@ -33,6 +40,12 @@ export class TypedEntries<K, V> {
 
   storeKey(ordered: Uint8Array): Uint8Array {
     return storeKey(this.prefix, ordered)
+  }
+
+  /** A record of the region's topic as a write of its store; undefined without a key, which no entry has. */
+  write({ key, value, timestamp }: TopicEntry): Write | undefined {
+    if (key === null) return undefined
+    return [this.storeKey(this.toOrdered(key)), value === null ? null : storeValue(timestamp, value)]
   }
 
   decodeStoreKey(bytes: Uint8Array): K {

@@ -16,7 +16,7 @@
  */
 import type { DruseError } from '../errors.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
-import { BatchWriter, recordBytesMax } from '../kafka/record-batch.ts'
+import { TransactionBatches } from '../kafka/transaction-batches.ts'
 import type {
   CommitAs,
   OffsetToCommit,
@@ -24,7 +24,7 @@ import type {
   TransactionalWriter,
 } from '../kafka/transactional-writer.ts'
 import type { FirstStart } from './take.ts'
-import type { Destination, SealedTask } from './task.ts'
+import type { SealedTask } from './task.ts'
 import type { TaskState } from './task-state.ts'
 
 export interface SealedTransaction {
@@ -37,9 +37,6 @@ export interface CommitResult {
   /** Tasks whose store did not take the commit: they stop, and what they read goes on coming from the overlay until then. */
   readonly notStored: readonly { readonly task: SealedTask['task']; readonly error: DruseError }[]
 }
-
-/** Of a batch; a single record may be larger if its topic takes it. */
-const BATCH_BYTES_MAX = 512 * 1024
 
 /** Errors: as `TransactionalWriter`; with `topic` and `partition` in the details where one of them is to blame. */
 export async function commit(
@@ -90,34 +87,21 @@ export async function commitFirstStarts(
   await writer.end()
 }
 
-/** Everything that goes to topics, by partition. Changes of a region are one record per key: the last. */
+/** Everything that goes to topics. Changes of a region are one record per key: the last. */
 function makeBatches(tasks: SealedTransaction['tasks']): PartitionBatches[] {
-  const writers = new Map<Destination, BatchWriter[]>()
-  const room = (to: Destination, bytes: number): BatchWriter => {
-    let list = writers.get(to)
-    if (list === undefined) {
-      list = []
-      writers.set(to, list)
-    }
-    const last = list.at(-1)
-    const limit = Math.min(BATCH_BYTES_MAX, to.maxRecordBytes)
-    if (last !== undefined && last.sizeBytes + bytes <= limit) return last
-    const fresh = new BatchWriter()
-    list.push(fresh)
-    return fresh
-  }
+  const batches = new TransactionBatches()
   for (const { outputs, overlays, state } of tasks) {
     for (const { to, timestamp, key, value, headers } of outputs) {
-      room(to, recordBytesMax(key, value, headers)).add(timestamp, key, value, headers)
+      batches.add(to, to.maxRecordBytes, timestamp, key, value, headers)
     }
     for (const [region, overlay] of overlays) {
       const to = state.changelog(region)
       for (const { topicKey, value, timestamp } of overlay.values()) {
-        room(to, recordBytesMax(topicKey, value)).add(timestamp, topicKey, value)
+        batches.add(to, to.maxRecordBytes, timestamp, topicKey, value)
       }
     }
   }
-  return Array.from(writers, ([{ topic, partition }, batches]) => ({ topic, partition, batches }))
+  return batches.partitions
 }
 
 /** Whether a partition is one of a sealed task's own: to find who is to blame for what Kafka refused. */

@@ -10,7 +10,7 @@ import type { Graph } from '../topology/graph.ts'
 import type { Topology } from '../topology/topology.ts'
 import { GlobalRegions } from './global-regions.ts'
 import { type DruseOptions, type DruseSettings, settingsOf } from './options.ts'
-import { externalTopics, internalTopicNames, makePlan } from './plan.ts'
+import { doubtful, externalTopics, internalTopicNames, makePlan } from './plan.ts'
 import { type Committed, committedRegion } from './query.ts'
 import { StateDirectory } from './state-directory.ts'
 import { Surroundings } from './surroundings.ts'
@@ -164,6 +164,7 @@ export class Druse {
       )
       const topics = await describeTopics(cluster, [...external, ...internal])
       makePlan(graph, topics, { replicationFactor })
+      for (const doubt of doubtful(topics, plan)) this.#log.warn({}, `topics: ${doubt}`)
       const surroundings = await Surroundings.open({
         plan,
         cluster,
@@ -231,6 +232,10 @@ export class Druse {
     await this.#release(timeoutMs)
     this.#last = { tasks: [], counts: this.#last.counts }
     this.#move('NOT_RUNNING')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
   }
 
   #release(timeoutMs: number): Promise<void> {

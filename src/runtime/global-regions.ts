@@ -6,11 +6,10 @@ import { DruseError } from '../errors.ts'
 import type { Delivery } from '../kafka/fetcher.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { PartitionReader } from '../kafka/partition-reader.ts'
-import { openBatch } from '../kafka/read-committed.ts'
+import { recordsOf } from '../kafka/read-committed.ts'
 import { listOffsets, type TopicDescription } from '../kafka/topics.ts'
 import type { Store, Write } from '../ports.ts'
 import type { GlobalRegion } from '../region/definition.ts'
-import { storeValue } from '../region/layout.ts'
 import { RegionReplica } from '../region/replica.ts'
 import type { Surroundings } from './surroundings.ts'
 import { definitionOf, shortHash } from './task-metadata.ts'
@@ -104,14 +103,11 @@ export class GlobalRegions {
   async #apply(region: GlobalRegion, delivery: Delivery, of: string): Promise<void> {
     const entries = this.#surroundings.entries(region.name)
     const writes: Write[] = []
-    for (const batch of delivery.batches) {
-      const cursor = openBatch(batch)
-      for (let raw = cursor.next(); raw !== undefined; raw = cursor.next()) {
-        if (raw.key === null) continue
-        if (raw.value !== null) await entries.value.prepare?.(raw.value)
-        const key = entries.storeKey(entries.toOrdered(raw.key))
-        writes.push([key, raw.value === null ? null : storeValue(raw.timestamp, raw.value)])
-      }
+    for (const raw of recordsOf(delivery.batches)) {
+      const pending = raw.value === null ? undefined : entries.value.prepare?.(raw.value)
+      if (pending !== undefined) await pending
+      const write = entries.write(raw)
+      if (write !== undefined) writes.push(write)
     }
     if (writes.length === 0) return
     const position = JSON.stringify({ of, position: delivery.nextOffset })

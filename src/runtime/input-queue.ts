@@ -3,7 +3,7 @@
 import { DruseError } from '../errors.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import type { Delivery } from '../kafka/fetcher.ts'
-import { openBatch, type VisibleBatch } from '../kafka/read-committed.ts'
+import { openBatch, recordsOf, type VisibleBatch } from '../kafka/read-committed.ts'
 import type { RawRecord, RecordCursor } from '../kafka/record-batch.ts'
 import { pause } from '../kafka/retry.ts'
 import type { Codec } from '../ports.ts'
@@ -165,29 +165,26 @@ export class InputQueue {
 
   /** A registry that is down is waited for: that is no fault of the records. */
   async #prepare(delivery: Delivery, { clock, log }: Cluster): Promise<void> {
-    for (const batch of delivery.batches) {
-      const cursor = openBatch(batch)
-      for (let raw = cursor.next(); raw !== undefined; raw = cursor.next()) {
-        for (const [codec, bytes] of [
-          [this.#codecs.key, raw.key],
-          [this.#codecs.value, raw.value],
-        ] as const) {
-          if (bytes === null) continue
-          while (!this.#closed) {
-            try {
-              const pending = codec.prepare?.(bytes)
-              if (pending !== undefined) await pending
-              break
-            } catch (error) {
-              // What is wrong with the record itself is found, and told, at the head. A registry that is down, or a
-              // disk that does not take what it said, is no fault of the record's.
-              if (!(error instanceof DruseError) || error.kind === 'user') break
-              log.warn(
-                { topic: this.topic, partition: this.partition, error },
-                'input: waiting for the schema registry',
-              )
-              await pause(clock, REGISTRY_RETRY_MS)
-            }
+    for (const raw of recordsOf(delivery.batches)) {
+      for (const [codec, bytes] of [
+        [this.#codecs.key, raw.key],
+        [this.#codecs.value, raw.value],
+      ] as const) {
+        if (bytes === null) continue
+        while (!this.#closed) {
+          try {
+            const pending = codec.prepare?.(bytes)
+            if (pending !== undefined) await pending
+            break
+          } catch (error) {
+            // What is wrong with the record itself is found, and told, at the head. A registry that is down, or a
+            // disk that does not take what it said, is no fault of the record's.
+            if (!(error instanceof DruseError) || error.kind === 'user') break
+            log.warn(
+              { topic: this.topic, partition: this.partition, error },
+              'input: waiting for the schema registry',
+            )
+            await pause(clock, REGISTRY_RETRY_MS)
           }
         }
       }

@@ -181,4 +181,31 @@ function checkInternal(topic: NewTopic, found: TopicDescription | undefined): vo
       { topic: topic.topic, policy },
     )
   }
+  const retention = found.configs['retention.ms']
+  if (wanted === 'delete' && retention !== undefined && retention !== '-1') {
+    throw new DruseError(
+      'TOPIC_SETTINGS',
+      `Internal topic '${topic.topic}' has retention.ms=${retention}, it has to be -1: records that wait longer for their task would be deleted`,
+      { topic: topic.topic, retention },
+    )
+  }
+}
+
+/** What is allowed, but may lose state: for the log. */
+export function doubtful(topics: ReadonlyMap<string, TopicDescription>, plan: Plan): string[] {
+  return plan.internal.flatMap(({ topic, configs }) => {
+    const found = topics.get(topic)?.configs ?? {}
+    const doubts: string[] = []
+    if (found['unclean.leader.election.enable'] === 'true') {
+      doubts.push(`${topic} has unclean.leader.election.enable=true: what was committed can be lost`)
+    }
+    const wanted = configs['delete.retention.ms']
+    const kept = found['delete.retention.ms']
+    if (wanted !== undefined && kept !== undefined && Number(kept) < Number(wanted)) {
+      doubts.push(
+        `${topic} has delete.retention.ms=${kept}: a state directory that was away for longer would keep deleted entries`,
+      )
+    }
+    return doubts
+  })
 }

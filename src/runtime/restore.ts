@@ -3,10 +3,9 @@ import { DruseError } from '../errors.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import type { PartitionReader } from '../kafka/partition-reader.ts'
-import { openBatch } from '../kafka/read-committed.ts'
+import { recordsOf } from '../kafka/read-committed.ts'
 import { listOffsets } from '../kafka/topics.ts'
 import type { Store, Write } from '../ports.ts'
-import { storeValue } from '../region/layout.ts'
 import type { TypedEntries } from '../region/typed.ts'
 import type { TopicPartition } from '../types.ts'
 
@@ -59,19 +58,17 @@ export async function replay(
       from,
       async ({ batches, nextOffset }) => {
         const writes: Write[] = []
-        for (const batch of batches) {
-          const cursor = openBatch(batch)
-          for (let raw = cursor.next(); raw !== undefined; raw = cursor.next()) {
-            if (raw.offset >= to) {
-              dataBeyond = true
-              continue
-            }
-            if (raw.key === null) continue
-            if (raw.value !== null) await region.entries.value.prepare?.(raw.value)
-            const storeKey = region.entries.storeKey(region.entries.toOrdered(raw.key))
-            writes.push([storeKey, raw.value === null ? null : storeValue(raw.timestamp, raw.value)])
-            records += 1
+        for (const raw of recordsOf(batches)) {
+          if (raw.offset >= to) {
+            dataBeyond = true
+            continue
           }
+          const pending = raw.value === null ? undefined : region.entries.value.prepare?.(raw.value)
+          if (pending !== undefined) await pending
+          const write = region.entries.write(raw)
+          if (write === undefined) continue
+          writes.push(write)
+          records += 1
         }
         const position = Math.min(nextOffset, to)
         if (writes.length > 0) {

@@ -3,7 +3,7 @@ import { DruseError } from '../errors.ts'
 import { Cluster } from '../kafka/cluster.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { PartitionReader } from '../kafka/partition-reader.ts'
-import { openBatch } from '../kafka/read-committed.ts'
+import { recordsOf } from '../kafka/read-committed.ts'
 import { describeTopics, listOffsets } from '../kafka/topics.ts'
 import type { Isolation, Registry, Serde, Wire } from '../ports.ts'
 import { silentLogger, systemClock } from '../system.ts'
@@ -43,16 +43,14 @@ export async function readTopic<K, V>(
         const records: StreamRecord<K, V>[] = []
         if (from >= end) return records
         await reader.read(at, from, async ({ batches, nextOffset }) => {
-          for (const batch of batches) {
-            const cursor = openBatch(batch)
-            for (let raw = cursor.next(); raw !== undefined && raw.offset < end; raw = cursor.next()) {
-              if (raw.key !== null) await keys.prepare?.(raw.key)
-              if (raw.value !== null) await values.prepare?.(raw.value)
-              const k = raw.key === null ? null : keys.decode(raw.key)
-              const v = raw.value === null ? null : values.decode(raw.value)
-              const { timestamp, headers, offset } = raw
-              records.push(new StreamRecord(k as K, v as V, timestamp, headers, topic, at.partition, offset))
-            }
+          for (const raw of recordsOf(batches)) {
+            if (raw.offset >= end) break
+            if (raw.key !== null) await keys.prepare?.(raw.key)
+            if (raw.value !== null) await values.prepare?.(raw.value)
+            const k = raw.key === null ? null : keys.decode(raw.key)
+            const v = raw.value === null ? null : values.decode(raw.value)
+            const { timestamp, headers, offset } = raw
+            records.push(new StreamRecord(k as K, v as V, timestamp, headers, topic, at.partition, offset))
           }
           return nextOffset >= end
         })

@@ -2,9 +2,9 @@
 import { DruseError } from '../errors.ts'
 import { Cluster } from '../kafka/cluster.ts'
 import { partitionFor } from '../kafka/partitioner.ts'
-import { BatchWriter } from '../kafka/record-batch.ts'
 import { pause } from '../kafka/retry.ts'
 import { committedOffsets, describeTopics } from '../kafka/topics.ts'
+import { TransactionBatches } from '../kafka/transaction-batches.ts'
 import { NO_MEMBERSHIP, TransactionalWriter } from '../kafka/transactional-writer.ts'
 import type { Codec, Logger, Registry, Serde, Wire } from '../ports.ts'
 import { silentLogger, systemClock } from '../system.ts'
@@ -32,6 +32,7 @@ interface Target {
   readonly key: Codec<unknown>
   readonly value: Codec<unknown>
   readonly partitions: number
+  readonly maxBatchBytes: number
 }
 
 /**
@@ -83,6 +84,7 @@ export class TransactionalProducer {
       key: (await serdes.key.open({ topic, part: 'key', registry, writes: true })) as Codec<unknown>,
       value: (await serdes.value.open({ topic, part: 'value', registry, writes: true })) as Codec<unknown>,
       partitions: found.partitions,
+      maxBatchBytes: Number(found.configs['max.message.bytes'] ?? MESSAGE_BYTES_MAX),
     })
     return { topic } as ProducerTopic<K, V>
   }
@@ -106,11 +108,11 @@ export class TransactionalProducer {
     position: number,
     fill: (transaction: { send<K, V>(to: ProducerTopic<K, V>, record: ProducedRecord<K, V>): void }) => void,
   ): Promise<void> {
-    const writers = new Map<string, { topic: string; partition: number; batches: BatchWriter[] }>()
-    fill({ send: ({ topic }, record) => this.#add(writers, topic, record) })
-    const batches = [...writers.values()]
-    await this.#writer.addPartitions(batches)
-    await Promise.all([this.#writer.produce(batches), this.#writer.addOffsets(this.#group)])
+    const batches = new TransactionBatches()
+    fill({ send: ({ topic }, record) => this.#add(batches, topic, record) })
+    const { partitions } = batches
+    await this.#writer.addPartitions(partitions)
+    await Promise.all([this.#writer.produce(partitions), this.#writer.addOffsets(this.#group)])
     await this.#writer.commitOffsets(this.#group, NO_MEMBERSHIP, [
       { ...positionAt, offset: position, metadata: '' },
     ])
@@ -123,32 +125,26 @@ export class TransactionalProducer {
     this.#cluster.close()
   }
 
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
   #add(
-    writers: Map<string, { topic: string; partition: number; batches: BatchWriter[] }>,
+    batches: TransactionBatches,
     topic: string,
     { key, value, timestamp = this.#cluster.clock.wallMs(), headers }: ProducedRecord<unknown, unknown>,
   ): void {
     const target = this.#targets.get(topic) as Target
     const keyBytes = key === null ? null : target.key.encode(key)
     const valueBytes = value === null ? null : target.value.encode(value)
-    const partition =
-      keyBytes === null ? this.#roundRobin++ % target.partitions : partitionFor(keyBytes, target.partitions)
-    const id = `${topic}/${partition}`
-    let list = writers.get(id)
-    if (list === undefined) {
-      list = { topic, partition, batches: [new BatchWriter()] }
-      writers.set(id, list)
-    }
-    let last = list.batches.at(-1) as BatchWriter
-    if (last.sizeBytes > BATCH_BYTES) {
-      last = new BatchWriter()
-      list.batches.push(last)
-    }
-    last.add(timestamp, keyBytes, valueBytes, headers)
+    const { partitions, maxBatchBytes } = target
+    const partition = keyBytes === null ? this.#roundRobin++ % partitions : partitionFor(keyBytes, partitions)
+    batches.add({ topic, partition }, maxBatchBytes, timestamp, keyBytes, valueBytes, headers)
   }
 }
 
-const BATCH_BYTES = 256 * 1024
+/** Kafka's default of max.message.bytes, for brokers that do not tell. */
+const MESSAGE_BYTES_MAX = 1_048_588
 
 /** A topic that a producer knows. */
 export interface ProducerTopic<K, V> {

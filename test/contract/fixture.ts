@@ -1,6 +1,7 @@
 /** What the contract needs of a cluster, and how its tests speak to it. Nothing here knows which broker answers. */
+
 import { CODE } from '../../src/kafka/error-codes.ts'
-import { BatchWriter, decodeRecords, readBatchHeader } from '../../src/kafka/record-batch.ts'
+import { BatchWriter, readBatchHeader } from '../../src/kafka/record-batch.ts'
 import {
   type AbortedTransaction,
   ANY_NODE,
@@ -15,6 +16,7 @@ import {
   type Wire,
 } from '../../src/ports.ts'
 import type { TopicPartition } from '../../src/types.ts'
+import { decodeRecords } from '../decode-records.ts'
 
 /** A cluster under test. */
 export interface Cluster {

@@ -2,10 +2,11 @@
  * A worker whose transactions can be told from outside to be whole: transaction n writes n to both partitions of a
  * topic and commits n as the offset of both in a group; every fourth is aborted instead. One transactional id per worker.
  */
+
 import { CODE } from '../../src/kafka/error-codes.ts'
 import { visibleBatches } from '../../src/kafka/read-committed.ts'
-import { decodeRecords } from '../../src/kafka/record-batch.ts'
 import { batch, type Session } from '../contract/fixture.ts'
+import { decodeRecords } from '../decode-records.ts'
 
 export const TOPIC = 'story'
 const PARTITIONS = [0, 1]

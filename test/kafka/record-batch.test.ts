@@ -7,7 +7,6 @@ import {
   BatchWriter,
   controlBatch,
   controlTypeOf,
-  decodeRecords,
   placeBatch,
   type RawRecord,
   readBatchHeader,
@@ -15,6 +14,7 @@ import {
   verifyBatch,
 } from '../../src/kafka/record-batch.ts'
 import type { Header } from '../../src/types.ts'
+import { decodeRecords } from '../decode-records.ts'
 
 /** Written by Kafka's own encoder: see the `source` of the file. */
 interface Fixture {
