@@ -50,6 +50,7 @@ export class TransactionalWriter {
   readonly #cluster: Cluster
   readonly #options: TransactionalWriterOptions
   #epoch: Epoch | undefined
+  #stopOpening: (() => void) | undefined
   /** On the monotonic clock: what is not answered by then is indefinite. */
   #deadlineMs = 0
 
@@ -73,6 +74,7 @@ export class TransactionalWriter {
     const what = `initialise the transactional id '${transactionalId}'`
     const budgetMs = retryBudgetMs + transactionTimeoutMs
     let connection: Connection | undefined
+    this.#stopOpening = () => connection?.destroy()
     try {
       const answer = await retry({ clock, what, budgetMs, ...(signal && { signal }) }, async () => {
         connection ??= this.#cluster.wire.connect('produce')
@@ -107,11 +109,14 @@ export class TransactionalWriter {
     } catch (error) {
       connection?.destroy()
       throw error
+    } finally {
+      this.#stopOpening = undefined
     }
   }
 
   /** Ends the use of this epoch. What is under way may still be carried out, until the next `open` fences it. */
   close(): void {
+    this.#stopOpening?.()
     if (this.#epoch !== undefined) this.#giveUp(this.#epoch)
   }
 

@@ -90,7 +90,8 @@ export class Druse {
   /** What there was to see when the worker was closed. */
   #last: Pick<Health, 'tasks' | 'counts'> = { tasks: [], counts: NO_COUNTS }
   #starting: Promise<void> | undefined
-  #cluster: Cluster | undefined
+  /** Cuts off what a start waits for. */
+  #stopStart: (() => void) | undefined
   #releasing: Promise<void> | undefined
 
   /** Errors: OPTION_INVALID. */
@@ -146,9 +147,14 @@ export class Druse {
       log: this.#log,
       requestTimeoutMs: this.#settings.requestTimeoutMs,
     })
-    this.#cluster = cluster
     let directory: StateDirectory | undefined
     let globals: GlobalRegions | undefined
+    let worker: Worker | undefined
+    this.#stopStart = () => {
+      cluster.close()
+      globals?.stop()
+      worker?.stop()
+    }
     try {
       const disk = this.#disk()
       directory = await StateDirectory.open(disk, this.application, this.#random)
@@ -176,7 +182,7 @@ export class Druse {
       })
       globals = new GlobalRegions(surroundings)
       await globals.load(topics, (error) => this.#fail(error))
-      const worker = new Worker(surroundings, this.#settings, {
+      worker = new Worker(surroundings, this.#settings, {
         changed: () => this.#onWorkerChange(),
         failed: (error) => this.#fail(error),
         progress: (progress) => this.#options.onRestore?.(progress),
@@ -224,7 +230,7 @@ export class Druse {
   /** Commits what is done, leaves the group and closes the state. After the deadline, without the commit. Default 30 s. */
   async close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}): Promise<void> {
     // What is being opened can only be closed when it is there; without its connections it fails soon.
-    const cancel = this.#clock.wake(timeoutMs, () => this.#cluster?.close())
+    const cancel = this.#clock.wake(timeoutMs, () => this.#stopStart?.())
     await this.#starting?.catch(() => undefined)
     cancel()
     if (this.#state === 'NOT_RUNNING') return

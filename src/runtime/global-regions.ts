@@ -45,9 +45,14 @@ export class GlobalRegions {
     )
   }
 
-  async close(): Promise<void> {
+  /** Nothing is read any more; a load that has not ended fails. */
+  stop(): void {
     this.#closing.abort()
     this.#reader.close()
+  }
+
+  async close(): Promise<void> {
+    this.stop()
     await Promise.allSettled(this.#reading)
   }
 

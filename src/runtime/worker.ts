@@ -155,7 +155,7 @@ export class Worker {
     try {
       await this.#writer.open(this.#hurry.signal)
     } catch (error) {
-      this.#disconnect()
+      this.stop()
       throw error
     }
     this.#running = this.#run().catch((error: unknown) => this.#handlers.failed(asInternal(error)))
@@ -167,19 +167,20 @@ export class Worker {
     const { clock } = this.#surroundings
     this.#order({ kind: 'close', patienceMs: deadlineMs / 2 })
     // Without its sockets nothing of the worker can wait for long.
-    const cancel = clock.wake(deadlineMs, () => this.#disconnect())
+    const cancel = clock.wake(deadlineMs, () => this.stop())
     try {
       await this.#running
       await this.#member.close()
     } finally {
       cancel()
-      this.#disconnect()
+      this.stop()
       await this.#taker.idle()
       await Promise.all(this.#closed)
     }
   }
 
-  #disconnect(): void {
+  /** Nothing reaches the brokers any more, so nothing can wait for them. */
+  stop(): void {
     this.#hurry.abort()
     this.#taking.abort()
     this.#writer.close()
