@@ -241,9 +241,11 @@ function where({ topic, partition }: TopicPartition): TopicPartition {
 function outOfRange(reading: Reading, answer: FetchedPartition): DruseError {
   const { topic, partition, offset } = reading
   const { logStartOffset, highWatermark } = answer
+  // Kafka does not always tell with this answer what there is.
+  const range = logStartOffset < 0 ? '' : ` (it holds ${logStartOffset} to ${highWatermark})`
   return new DruseError(
     'OFFSET_OUT_OF_RANGE',
-    `${topic}/${partition} has no offset ${offset} (it holds ${logStartOffset} to ${highWatermark}): records were deleted before they were processed, or the topic was re-created. Nothing is skipped by itself: reset the application if that is what you want`,
+    `${topic}/${partition} has no offset ${offset}${range}: records were deleted before they were processed, or the topic was re-created. Nothing is skipped by itself: reset the application if that is what you want`,
     { topic, partition, offset, logStartOffset, highWatermark },
   )
 }

@@ -1,5 +1,5 @@
 /** A read in key order over overlays and store, as all of them were at the call. */
-import type { Entry, RangeBounds, Store } from '../ports.ts'
+import type { Entry, RangeBounds, Store, Write } from '../ports.ts'
 import { readStoreValue, storeKey } from './layout.ts'
 import type { Overlay, OverlayEntry } from './overlay.ts'
 
@@ -33,6 +33,20 @@ export function readRange(
   const changed = changedEntries(overlays, bounds, range.reverse)
   const stored = store.range(bounds)
   return merge(stored, changed, range)
+}
+
+const CLEAR_BATCH = 1_000
+
+/** Deletes every entry in the bounds, some at a time. */
+export async function clearRange(store: Store, bounds: RangeBounds): Promise<void> {
+  let writes: Write[] = []
+  for await (const [key] of store.range(bounds)) {
+    writes.push([key, null])
+    if (writes.length < CLEAR_BATCH) continue
+    await store.write(writes)
+    writes = []
+  }
+  if (writes.length > 0) await store.write(writes)
 }
 
 function storeBounds(prefix: Uint8Array, end: Uint8Array, range: ByteRange): RangeBounds {

@@ -3,7 +3,7 @@ import { DruseError } from '../errors.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import type { CommittedOffset } from '../kafka/topics.ts'
 import { type TaskId, taskName } from './plan.ts'
-import { decodeMetadata, type TaskMetadata } from './task-metadata.ts'
+import { decodeMetadata, inputKey, type TaskMetadata } from './task-metadata.ts'
 
 export type Agreement =
   /** Nothing was ever committed for this task. */
@@ -62,7 +62,12 @@ export function agree(task: TaskId, committed: readonly CommittedOffset[], now: 
     }
     positions.set(partitionKey(at), offset)
   }
-  return agreed === undefined ? { kind: 'new' } : { kind: 'committed', metadata: agreed, positions }
+  if (agreed === undefined) return { kind: 'new' }
+  for (const at of committed) {
+    if (positions.has(partitionKey(at)) || !agreed.inputs.includes(inputKey(at.topic))) continue
+    throw inconsistent(task, `the offset of ${partitionKey(at)} is gone: it has expired or was deleted`)
+  }
+  return { kind: 'committed', metadata: agreed, positions }
 }
 
 function inconsistent(task: TaskId, what: string): DruseError {

@@ -10,11 +10,10 @@ import { recordsOf } from '../kafka/read-committed.ts'
 import { listOffsets, type TopicDescription } from '../kafka/topics.ts'
 import type { Store, Write } from '../ports.ts'
 import type { GlobalRegion } from '../region/definition.ts'
+import { clearRange } from '../region/range.ts'
 import { RegionReplica } from '../region/replica.ts'
 import type { Surroundings } from './surroundings.ts'
 import { definitionOf, shortHash } from './task-metadata.ts'
-
-const CLEAR_BATCH = 1_000
 
 export class GlobalRegions {
   readonly #surroundings: Surroundings
@@ -114,7 +113,8 @@ export class GlobalRegions {
       const write = entries.write(raw)
       if (write !== undefined) writes.push(write)
     }
-    if (writes.length === 0) return
+    // Control records alone move the position, too.
+    if (writes.length === 0 && this.#position(region, delivery.partition, of) === delivery.nextOffset) return
     const position = JSON.stringify({ of, position: delivery.nextOffset })
     writes.push([positionKey(region, delivery.partition), Buffer.from(position)])
     await this.#store.write(writes)
@@ -141,16 +141,7 @@ export class GlobalRegions {
       { gte: positions, lt: Buffer.concat([positions, Buffer.of(0xff)]) },
       { gte: prefix, lt: end },
     ]
-    for (const bound of bounds) {
-      let writes: Write[] = []
-      for await (const [key] of this.#store.range(bound)) {
-        writes.push([key, null])
-        if (writes.length < CLEAR_BATCH) continue
-        await this.#store.write(writes)
-        writes = []
-      }
-      await this.#store.write(writes)
-    }
+    for (const bound of bounds) await clearRange(this.#store, bound)
   }
 }
 

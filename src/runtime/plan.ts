@@ -80,7 +80,7 @@ export function makePlan(
   const taskCounts = subs.map((sub) => tasksOf(sub, partitions))
   const internal: NewTopic[] = []
   for (const sub of subs) {
-    checkMetadataFits(sub.regions.length, sub.name)
+    checkMetadataFits(sub.regions.length, inputTopics(sub).length, sub.name)
     for (const node of outputNodes(sub)) {
       if (node.kind !== 'repartition') continue
       const count = partitions.get(node.topic) as number

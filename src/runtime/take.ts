@@ -9,6 +9,7 @@ import { committedOffsets, listOffsets } from '../kafka/topics.ts'
 import type { OffsetToCommit } from '../kafka/transactional-writer.ts'
 import type { Store } from '../ports.ts'
 import { RegionPart } from '../region/part.ts'
+import { clearRange } from '../region/range.ts'
 import { memoryDisk } from '../store/index.ts'
 import type { SourceNode } from '../topology/graph.ts'
 import type { TopicPartition } from '../types.ts'
@@ -22,6 +23,7 @@ import {
   type CommittedRegion,
   definitionOf,
   encodeMetadata,
+  inputKey,
   regionKey,
   type TaskMetadata,
 } from './task-metadata.ts'
@@ -130,6 +132,7 @@ export async function planFirstStart(
     incarnation: Buffer.from(random.bytes(4)).toString('hex'),
     cluster: surroundings.clusterHash,
     streamTimeMs: -1,
+    inputs: inputs.map(({ topic }) => inputKey(topic)),
     regions,
   }
   return {
@@ -275,6 +278,12 @@ async function restoreRegions(
           ]),
       ),
     })
+  // What a region left there when it was kept elsewhere, or had another life, is not of this log.
+  for (const { name, key, persistent } of planned) {
+    if (!persistent || meta?.regions[key] !== undefined) continue
+    const { prefix, end } = surroundings.entries(name)
+    await clearRange(stores.persistent as Store, { gte: prefix, lt: end })
+  }
   // One after the other: their positions stand in one entry of one store.
   for (const { name, key, persistent, changelog, committed: region } of planned) {
     const from = positions.get(key) as number
@@ -379,7 +388,7 @@ function build(
   const state = new TaskState({
     ...stores,
     regions,
-    committed: { ...committed, regions: full },
+    committed: { ...committed, regions: full, inputs: inputs.map(({ topic }) => inputKey(topic)) },
     topicHash: (topic) => surroundings.topicHash(topic),
   })
   return { task, state }

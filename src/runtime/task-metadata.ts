@@ -1,7 +1,7 @@
 /**
  * What Druse commits with a task's input offsets, as the offsets' metadata: where the truth about its state stands.
  *
- *   [1,"x",<sequence>,"<incarnation>","<cluster>",<offset>,"<topic>",<stream time>,
+ *   [1,"x",<sequence>,"<incarnation>","<cluster>",<offset>,"<topic>",<stream time>,["<input>"],
  *    {"<region>":[<X>,"<definition>","<topic>"]}]
  *
  * The same for all inputs of the task but for the offset and its topic. A topic stands as the hash of its id.
@@ -34,6 +34,8 @@ export interface TaskMetadata {
   readonly topic: string
   /** -1: no record yet. */
   readonly streamTimeMs: number
+  /** The topics that the task read, as `inputKey`s: all of them were committed together. */
+  readonly inputs: readonly string[]
   /** By `regionKey`. */
   readonly regions: Readonly<Record<string, CommittedRegion>>
 }
@@ -41,6 +43,10 @@ export interface TaskMetadata {
 /** Eight hexadecimal digits: enough to notice that something is another thing, not to keep anyone out. */
 export function shortHash(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 8)
+}
+
+export function inputKey(topic: string): string {
+  return shortHash(`input ${topic}`)
 }
 
 export function regionKey(name: string): string {
@@ -53,7 +59,7 @@ export function definitionOf(region: Pick<AnyRegion, 'kind' | 'key' | 'value'>):
 }
 
 export function encodeMetadata(metadata: TaskMetadata): string {
-  const { sequence, incarnation, cluster, offset, topic, streamTimeMs, regions } = metadata
+  const { sequence, incarnation, cluster, offset, topic, streamTimeMs, inputs, regions } = metadata
   const parts = Object.entries(regions).map(([key, { position, definition, changelog }]) => [
     key,
     [position, definition, changelog],
@@ -67,6 +73,7 @@ export function encodeMetadata(metadata: TaskMetadata): string {
     offset,
     topic,
     streamTimeMs,
+    inputs,
     Object.fromEntries(parts),
   ])
 }
@@ -86,10 +93,13 @@ export function decodeMetadata(text: string, where: string): TaskMetadata {
       `${where} was committed by a newer Druse (format ${parsed[0]}, this one knows ${FORMAT}); run that version`,
     )
   }
-  const [, mode, sequence, incarnation, cluster, offset, topic, streamTimeMs, regions] = parsed
+  const [, mode, sequence, incarnation, cluster, offset, topic, streamTimeMs, inputs, regions] = parsed
   const numbers = [sequence, offset, streamTimeMs].every(Number.isSafeInteger)
-  const texts = [incarnation, cluster, topic].every((value) => typeof value === 'string')
-  if (mode !== 'x' || !numbers || !texts || typeof regions !== 'object' || regions === null) {
+  const isList = Array.isArray(inputs)
+  const texts = [incarnation, cluster, topic, ...(isList ? inputs : [])].every(
+    (value) => typeof value === 'string',
+  )
+  if (mode !== 'x' || !numbers || !texts || !isList || typeof regions !== 'object' || regions === null) {
     throw foreign(where, text)
   }
   const committed = Object.entries(regions as object).map(([key, value]) => {
@@ -106,12 +116,13 @@ export function decodeMetadata(text: string, where: string): TaskMetadata {
     offset,
     topic,
     streamTimeMs,
+    inputs,
     regions: Object.fromEntries(committed),
   }
 }
 
 /** The most bytes that a task with these regions can come to need. Errors: TOPOLOGY_INVALID. */
-export function checkMetadataFits(regionCount: number, subTopology: string): void {
+export function checkMetadataFits(regionCount: number, inputCount: number, subTopology: string): void {
   const widest = Number.MAX_SAFE_INTEGER
   const region = { position: widest, definition: '00000000', changelog: '00000000' }
   const regions = Object.fromEntries(
@@ -124,12 +135,13 @@ export function checkMetadataFits(regionCount: number, subTopology: string): voi
     offset: widest,
     topic: '00000000',
     streamTimeMs: widest,
+    inputs: Array.from({ length: inputCount }, () => '00000000'),
     regions,
   })
   if (text.length <= METADATA_BYTES_MAX) return
   throw new DruseError(
     'TOPOLOGY_INVALID',
-    `The sub-topology that reads '${subTopology}' has ${regionCount} regions, too many for the ${METADATA_BYTES_MAX} bytes that Kafka takes with an offset; split it with a repartition()`,
+    `The sub-topology that reads '${subTopology}' is too large, with ${regionCount} regions and ${inputCount} input topics, for the ${METADATA_BYTES_MAX} bytes that Kafka takes with an offset; split it with a repartition()`,
   )
 }
 

@@ -156,6 +156,26 @@ describe('dirty tasks', () => {
     expect({ ...two, ...shared }).toEqual({ ...one_, ...shared })
   })
 
+  test('an input whose offset is gone while others have theirs is not taken for a new one', async () => {
+    await ensureTopics(
+      wire,
+      ['left', 'right', 'out'].map((topic) => ({ topic, partitions: 1 })),
+    )
+    const first = await instance({ topology: merged }).start()
+    await first.app.untilRunning()
+    const [left] = await committed(['left'], 'merged', 1)
+    await first.close()
+    const admin = wire.connect('admin')
+    await admin.send(0, { api: 'DeleteTopics', topics: ['right'], timeoutMs: 1_000 }, 1_000)
+    admin.destroy()
+    await ensureTopics(wire, [{ topic: 'right', partitions: 1 }])
+    expect((await committed(['right'], 'merged', 1))[0]?.offset).toBeUndefined()
+    expect(decodeMetadata(left?.metadata ?? '', 'left').inputs).toHaveLength(2)
+    const second = await instance({ topology: merged, disk: first.disk }).start()
+    await second.app.untilRunning()
+    expect(second.app.health.tasks[0]?.error?.code).toBe('OFFSETS_INCONSISTENT')
+  })
+
   test('nothing dirty: no transaction', async () => {
     await makeTopics(wire)
     await feed(wire)

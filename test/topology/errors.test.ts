@@ -165,7 +165,7 @@ describe('regions', () => {
     const plan = (count: number) => makePlan(make(count).build(), found, { replicationFactor: 1 })
     expect(() => plan(50)).not.toThrow()
     expect(refusal(() => plan(100))).toBe(
-      "The sub-topology that reads 'in' has 100 regions, too many for the 4096 bytes that Kafka takes with an offset; split it with a repartition()",
+      "The sub-topology that reads 'in' is too large, with 100 regions and 1 input topics, for the 4096 bytes that Kafka takes with an offset; split it with a repartition()",
     )
   })
 })
