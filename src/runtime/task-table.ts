@@ -151,7 +151,12 @@ export class TaskTable {
       this.#inputs.delete(partitionKey(queue))
       queue.close()
     }
-    await taken.state.close()
+    try {
+      await taken.state.close()
+    } catch (error) {
+      // It is of no use any more either way, and the other stores have to be closed, too.
+      this.#surroundings.log.error({ task: taskName(slot.id), error }, 'task: its store could not be closed')
+    }
   }
 
   /** Every overlay is gone after this, and every store is closed. */

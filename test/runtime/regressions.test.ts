@@ -306,8 +306,8 @@ describe('an application', () => {
     expect(await valuesOf('out')).toEqual(['1'])
   })
 
-  test('closes after its loop has ended in the middle of a rebalance, and leaves its directory free', async () => {
-    // The group member waited for an answer that nobody was left to give.
+  test('goes on through a rebalance though stores cannot be closed, tells it, and leaves its directory free', async () => {
+    // One store that could not be closed ended the loop, left the others open, and the group waited for an answer.
     const disk = memoryDisk()
     let isBroken = true
     aroundClose(disk, async (close) => {
@@ -330,8 +330,9 @@ describe('an application', () => {
     await until(() => one.app.health.counts.records).toBe(1)
     const two = stage.instance(topology)
     await two.start()
-    await until(() => one.app.state).toBe('ERROR')
-    expect(one.app.health.error).toMatchObject({ code: 'INTERNAL' })
+    await until(() => one.logged('store could not be closed')).toBe(true)
+    await two.app.untilRunning()
+    expect(one.app.state).not.toBe('ERROR')
     await one.app.close({ timeoutMs: 200 })
     expect(one.app.state).toBe('NOT_RUNNING')
     await two.app.close({ timeoutMs: 200 })
