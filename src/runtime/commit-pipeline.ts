@@ -7,11 +7,13 @@ import type { TransactionalWriter } from '../kafka/transactional-writer.ts'
 import type { Clock, Membership } from '../ports.ts'
 import { type CommitResult, commit, type SealedTransaction } from './commit.ts'
 import type { DruseSettings } from './options.ts'
-import type { TakenTask } from './take.ts'
+import type { FirstStart, TakenTask } from './take.ts'
 import { asInternal, type Slot } from './task-table.ts'
 
 export interface FailedCommit {
   readonly transaction: SealedTransaction
+  /** Of a transaction of offsets alone. */
+  readonly starts?: readonly FirstStart[]
   readonly error: DruseError
 }
 

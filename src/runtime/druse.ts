@@ -182,6 +182,7 @@ export class Druse {
       })
       globals = new GlobalRegions(surroundings)
       await globals.load(topics, (error) => this.#fail(error))
+      this.#assertNotFailed()
       worker = new Worker(surroundings, this.#settings, {
         changed: () => this.#onWorkerChange(),
         failed: (error) => this.#fail(error),
@@ -190,6 +191,7 @@ export class Druse {
       const watching = new AbortController()
       this.#running = { cluster, directory, surroundings, globals, worker, watching }
       await worker.start()
+      this.#assertNotFailed()
       const { metadataMaxAgeMs } = this.#settings
       void watchTopics(surroundings, metadataMaxAgeMs, watching.signal, (error) => this.#fail(error))
     } catch (error) {
@@ -245,9 +247,9 @@ export class Druse {
   }
 
   #release(timeoutMs: number): Promise<void> {
+    const running = this.#running
+    if (running === undefined) return this.#releasing ?? Promise.resolve()
     this.#releasing ??= (async () => {
-      const running = this.#running
-      if (running === undefined) return
       this.#last = lookAt(running.worker)
       this.#running = undefined
       running.watching.abort()
@@ -273,6 +275,11 @@ export class Druse {
     const isSettled =
       worker.isMember && worker.health.every(({ status }) => status === 'running' || status === 'failed')
     this.#move(isSettled ? 'RUNNING' : 'REBALANCING')
+  }
+
+  /** What failed beside the start ends it, too. */
+  #assertNotFailed(): void {
+    if (this.#state === 'ERROR') throw this.#error
   }
 
   #fail(cause: unknown): void {

@@ -71,14 +71,17 @@ export class GlobalRegions {
     const stored = partitions.map((at) => this.#position(region, at.partition, of))
     const isWhole = partitions.every((at, i) => {
       const start = starts.get(partitionKey(at)) as number
-      // What is empty leaves no position behind.
-      return (stored[i] ?? (ends.get(partitionKey(at)) === start ? start : -1)) >= start
+      const position = stored[i]
+      // What is empty leaves no position behind, and one of another topic or definition is none.
+      if (position === undefined) return ends.get(partitionKey(at)) === start
+      return position !== 'foreign' && position >= start
     })
     if (!isWhole) await this.#clear(region)
     await Promise.all(
       partitions.map((at, i) => {
         const key = partitionKey(at)
-        const from = (isWhole ? stored[i] : undefined) ?? (starts.get(key) as number)
+        const known = stored[i]
+        const from = isWhole && typeof known === 'number' ? known : (starts.get(key) as number)
         const loaded = Promise.withResolvers<void>()
         const end = ends.get(key) as number
         if (from >= end) loaded.resolve()
@@ -120,12 +123,12 @@ export class GlobalRegions {
     await this.#store.write(writes)
   }
 
-  /** Undefined: nothing is stored, or it is of something else. */
-  #position(region: GlobalRegion, partition: number, of: string): number | undefined {
+  /** Undefined: nothing is stored. */
+  #position(region: GlobalRegion, partition: number, of: string): number | 'foreign' | undefined {
     const bytes = this.#store.getSync(positionKey(region, partition))
     if (bytes === undefined) return undefined
     const stored = JSON.parse(Buffer.from(bytes).toString('utf8')) as { of: string; position: number }
-    return stored.of === of ? stored.position : undefined
+    return stored.of === of ? stored.position : 'foreign'
   }
 
   /** A copy of this topic, of this cluster, with these serdes. */
@@ -137,9 +140,10 @@ export class GlobalRegions {
   async #clear(region: GlobalRegion): Promise<void> {
     const { prefix, end } = this.#surroundings.entries(region.name)
     const positions = positionKey(region)
+    // Positions last: as long as one stands there, the entries are known to be of something else.
     const bounds = [
-      { gte: positions, lt: Buffer.concat([positions, Buffer.of(0xff)]) },
       { gte: prefix, lt: end },
+      { gte: positions, lt: Buffer.concat([positions, Buffer.of(0xff)]) },
     ]
     for (const bound of bounds) await clearRange(this.#store, bound)
   }

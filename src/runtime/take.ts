@@ -121,11 +121,7 @@ export async function planFirstStart(
   }
   const without = inputs.find((at) => !offsets.has(partitionKey(at)))
   if (without !== undefined) {
-    throw new DruseError(
-      'OFFSETS_MISSING',
-      `Nothing is committed for ${partitionKey(without)}, and its offsetReset is 'none': choose 'earliest' or 'latest', once`,
-      { task: taskName(id) },
-    )
+    throw offsetsMissing(id, without)
   }
   const first = {
     sequence: 0,
@@ -347,6 +343,11 @@ async function startPositions(
 ): Promise<ReadonlyMap<string, number>> {
   const fresh = inputsOf(plan, id).filter((at) => !positions.has(partitionKey(at)))
   if (fresh.length === 0) return positions
+  const refused = fresh.find(({ topic }) => {
+    const source = sourceOf(id, topic)
+    return source.kind === 'source' && source.reset === 'none'
+  })
+  if (refused !== undefined) throw offsetsMissing(id, refused)
   log.warn(
     { task: taskName(id), inputs: fresh.map(partitionKey) },
     'task: new inputs, read from their beginning',
@@ -388,7 +389,12 @@ function build(
   const state = new TaskState({
     ...stores,
     regions,
-    committed: { ...committed, regions: full, inputs: inputs.map(({ topic }) => inputKey(topic)) },
+    // An input that was ever committed stays known: without its offset it must not pass for a new one.
+    committed: {
+      ...committed,
+      regions: full,
+      inputs: [...new Set([...committed.inputs, ...inputs.map(({ topic }) => inputKey(topic))])],
+    },
     topicHash: (topic) => surroundings.topicHash(topic),
   })
   return { task, state }
@@ -446,6 +452,14 @@ async function resetsOf(
     if (committed.some(({ offset }) => offset !== undefined)) resets.set(topic, 'earliest')
   }
   return resets
+}
+
+function offsetsMissing(id: TaskId, at: TopicPartition): DruseError {
+  return new DruseError(
+    'OFFSETS_MISSING',
+    `Nothing is committed for ${partitionKey(at)}, and its offsetReset is 'none': choose 'earliest' or 'latest', once`,
+    { task: taskName(id) },
+  )
 }
 
 function stateWithoutOffsets(id: TaskId, what: string): DruseError {

@@ -54,8 +54,8 @@ export class Taker {
   ): Promise<void> {
     const { cluster, log } = this.#context.surroundings
     const { clock } = cluster
-    const patientUntilMs = clock.monotonicMs() + this.#settings.transactionTimeoutMs + CLEAN_UP_INTERVAL_MS
-    let told = false
+    // Counted from when it is first known that somebody has to be waited for.
+    let patientUntilMs: number | undefined
     for (let left = ids; left.length > 0 && !signal.aborted; ) {
       let agreements: ReadonlyMap<TaskId, Agreement>
       try {
@@ -66,35 +66,32 @@ export class Taker {
         continue
       }
       if (signal.aborted) return
-      const starts: FirstStart[] = []
       const again: TaskId[] = []
       for (const [id, agreement] of agreements) {
-        if (agreement.kind === 'committed')
-          this.#track(this.#takeOne(id, agreement, kept.get(taskName(id)), signal))
-        else if (agreement.kind === 'unstable') again.push(id)
-        else {
-          const start = await this.#attempt(id, signal, () => planFirstStart(this.#context, id, signal))
-          if (start === undefined) continue
-          starts.push(start)
-          again.push(id)
-        }
-      }
-      if (signal.aborted) return
-      if (starts.length > 0) await this.#handlers.firstStarts(starts, signal)
-      else if (again.length > 0) {
-        if (clock.monotonicMs() > patientUntilMs) {
-          for (const id of again) this.#handlers.failed(id, unstable(id))
-          return
-        }
-        if (!told) {
-          const waiting = again.map(taskName).join(' ')
-          log.info({ tasks: waiting }, 'tasks: waiting until an earlier owner’s transaction has ended')
-        }
-        told = true
-        await pause(clock, AGAIN_MS, signal)
+        if (agreement.kind === 'unstable') again.push(id)
+        else if (agreement.kind === 'new') this.#track(this.#startFirst(id, kept, signal))
+        else this.#track(this.#takeOne(id, agreement, kept.get(taskName(id)), signal))
       }
       left = again
+      if (again.length === 0) return
+      if (patientUntilMs === undefined) {
+        patientUntilMs = clock.monotonicMs() + this.#settings.transactionTimeoutMs + CLEAN_UP_INTERVAL_MS
+        const waiting = again.map(taskName).join(' ')
+        log.info({ tasks: waiting }, 'tasks: waiting until an earlier owner’s transaction has ended')
+      } else if (clock.monotonicMs() > patientUntilMs) {
+        for (const id of again) this.#handlers.failed(id, unstable(id))
+        return
+      }
+      await pause(clock, AGAIN_MS, signal)
     }
+  }
+
+  /** Each by itself, so that an input that cannot be looked at holds up no other task. */
+  async #startFirst(id: TaskId, kept: ReadonlyMap<string, TakenTask>, signal: AbortSignal): Promise<void> {
+    const start = await this.#attempt(id, signal, () => planFirstStart(this.#context, id, signal))
+    if (start === undefined || signal.aborted) return
+    await this.#handlers.firstStarts([start], signal)
+    await this.#takeAll([id], kept, signal)
   }
 
   async #takeOne(

@@ -97,9 +97,10 @@ export class TaskState {
     return this.#broken
   }
 
-  async close(): Promise<void> {
-    await this.#persistent?.close()
-    await this.#memory?.close()
+  /** Never rejects: resolves to why a store could not be closed, after which it is of no use either way. */
+  async close(): Promise<unknown> {
+    const closed = await Promise.allSettled([this.#persistent?.close(), this.#memory?.close()])
+    return closed.find(({ status }) => status === 'rejected')
   }
 
   /** A region in memory stands nowhere in the store, and its position must not claim so. */

@@ -151,10 +151,8 @@ export class TaskTable {
       this.#inputs.delete(partitionKey(queue))
       queue.close()
     }
-    try {
-      await taken.state.close()
-    } catch (error) {
-      // It is of no use any more either way, and the other stores have to be closed, too.
+    const error = await taken.state.close()
+    if (error !== undefined) {
       this.#surroundings.log.error({ task: taskName(slot.id), error }, 'task: its store could not be closed')
     }
   }
@@ -193,7 +191,10 @@ export class TaskTable {
     else {
       pending.then(
         () => this.#handlers.arrived(slot, false),
-        (error: unknown) => this.fail(slot, error),
+        (error: unknown) => {
+          // Of a queue that was closed meanwhile, nothing counts.
+          if (this.#inputs.get(partitionKey(queue))?.queue === queue) this.fail(slot, error)
+        },
       )
     }
   }

@@ -12,8 +12,9 @@ import { PartitionReader } from '../kafka/partition-reader.ts'
 import { pause } from '../kafka/retry.ts'
 import { TransactionalWriter } from '../kafka/transactional-writer.ts'
 import type { Membership } from '../ports.ts'
+import type { TopicPartition } from '../types.ts'
 import { assignedTasks, assignTasks, memberMetadata } from './assignor.ts'
-import { commitFirstStarts, concerns, type SealedTransaction } from './commit.ts'
+import { commitFirstStarts, concerns } from './commit.ts'
 import { type CommitOutcome, CommitPipeline, type FailedCommit } from './commit-pipeline.ts'
 import type { DruseSettings } from './options.ts'
 import { taskName } from './plan.ts'
@@ -79,7 +80,7 @@ export class Worker {
   #running: Promise<void> | undefined
   #closing = false
   /** Stores of tasks that were taken too late to run. */
-  readonly #closed: Promise<void>[] = []
+  readonly #closed: Promise<unknown>[] = []
   /** Aborted when the time for a graceful close is over. */
   readonly #hurry = new AbortController()
   #turn = 0
@@ -367,12 +368,13 @@ export class Worker {
   }
 
   /** Drops everything since the last commit that is known to have happened. */
-  async #abandon({ transaction, error }: FailedCommit): Promise<void> {
+  async #abandon(failure: FailedCommit): Promise<void> {
+    const { transaction, error } = failure
     const { log } = this.#surroundings
     log.warn({ error, tasks: transaction.tasks.length }, 'commit: failed; asking Kafka what was committed')
     this.counts.recoveries += 1
     if (error.code === 'TRANSACTION_INDEFINITE') this.counts.indefinite += 1
-    for (const name of blamed(transaction, error)) this.#tasks.fail(this.#tasks.slot(name), error)
+    for (const name of blamed(failure)) this.#tasks.fail(this.#tasks.slot(name), error)
     await this.#dropAll()
   }
 
@@ -429,7 +431,7 @@ export class Worker {
       await commitFirstStarts(starts, as, this.#groupId, this.#writer)
     } catch (error) {
       this.#writer.close()
-      await this.#recover({ transaction: { as, tasks: [] }, error: asInternal(error) })
+      await this.#recover({ transaction: { as, tasks: [] }, starts, error: asInternal(error) })
     }
   }
 
@@ -484,9 +486,13 @@ export class Worker {
 }
 
 /** The tasks whose records Kafka refused for good. */
-function blamed(transaction: SealedTransaction, { code, details }: DruseError): string[] {
+function blamed({ transaction, starts = [], error: { code, details } }: FailedCommit): string[] {
   const { topic, partition } = details
   if (code !== 'TRANSACTION_ABORTED' || typeof topic !== 'string') return []
   const key = partitionKey({ topic, partition: partition as number })
-  return transaction.tasks.filter((sealed) => concerns(sealed, key)).map(({ task }) => task.name)
+  const isAt = (at: TopicPartition): boolean => partitionKey(at) === key
+  return [
+    ...transaction.tasks.filter((sealed) => concerns(sealed, key)).map(({ task }) => task.name),
+    ...starts.filter(({ offsets }) => offsets.some(isAt)).map(({ id }) => taskName(id)),
+  ]
 }
