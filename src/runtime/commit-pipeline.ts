@@ -71,10 +71,6 @@ export class CommitPipeline {
     return bytes >= this.#settings.commitBytes
   }
 
-  get isDirty(): boolean {
-    return this.#dirty !== undefined
-  }
-
   get isSettled(): boolean {
     return this.#underWay?.outcome !== undefined
   }

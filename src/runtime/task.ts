@@ -102,15 +102,6 @@ export class Task {
     this.#committedPositions = this.#positionsText()
   }
 
-  /** Of the newest sealed commit, or of the one it was taken with. */
-  get sequence(): number {
-    return this.#sequence
-  }
-
-  get streamTimeMs(): number {
-    return this.#streamTimeMs
-  }
-
   /** Records taken from the inputs since this task began here. */
   get processed(): number {
     return this.#processed
