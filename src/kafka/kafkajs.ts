@@ -25,7 +25,7 @@ import {
 import { silentLogger, systemClock } from '../system.ts'
 import { type Answers, CODECS, decodeResponse, encodeRequest } from './requests.ts'
 
-export interface KafkajsOptions {
+export interface KafkaWireOptions {
   /** Where to begin, each `host:port` or `[address]:port`; the others are learned from them. */
   readonly brokers: readonly string[]
   /** Shows in the brokers' logs, metrics and quotas. Default `druse`. */
@@ -42,7 +42,7 @@ export interface KafkajsOptions {
 }
 
 /** Errors: OPTION_INVALID. Those of the network show in outcomes. */
-export function kafkajsWire(options: KafkajsOptions): Wire {
+export function kafkaWire(options: KafkaWireOptions): Wire {
   const settings: Settings = {
     seeds: options.brokers.map(parseAddress),
     clientId: options.clientId ?? 'druse',

@@ -1,7 +1,7 @@
 /** What a reader sees of a real Kafka: our batches, Kafka's markers and lists, our filter. KAFKA_BROKERS=host:port */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CODE } from '../../src/kafka/error-codes.ts'
-import { kafkajsWire } from '../../src/kafka/kafkajs.ts'
+import { kafkaWire } from '../../src/kafka/kafkajs.ts'
 import { openBatch, visibleBatches } from '../../src/kafka/read-committed.ts'
 import { BatchWriter } from '../../src/kafka/record-batch.ts'
 import type { TopicPartition } from '../../src/types.ts'
@@ -15,7 +15,7 @@ if (brokers === undefined) {
   describe('reading from real Kafka', () => {
     let session: Session
     beforeAll(async () => {
-      const cluster = { wire: kafkajsWire({ brokers }), close: async () => {} }
+      const cluster = { wire: kafkaWire({ brokers }), close: async () => {} }
       const traits = { sessionTimeoutMs: 6_000, patienceMs: 30_000, canCompact: false }
       session = new Session(cluster, traits, process.hrtime.bigint().toString(36))
       // Makes the broker create the topic of the transaction coordinator.

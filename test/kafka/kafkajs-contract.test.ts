@@ -6,7 +6,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { test } from 'vitest'
-import { kafkajsWire } from '../../src/kafka/kafkajs.ts'
+import { kafkaWire } from '../../src/kafka/kafkajs.ts'
 import { batch, type Cluster, COMPACTED, Session, seen, type Traits } from '../contract/fixture.ts'
 import { wireContract } from '../contract/wire.contract.ts'
 
@@ -23,7 +23,7 @@ if (brokers === undefined) {
 }
 
 function cluster(brokers: readonly string[]): Cluster {
-  const wire = kafkajsWire({ brokers })
+  const wire = kafkaWire({ brokers })
   const session = new Session({ wire, close: async () => {} }, TRAITS, `cleaner-${process.hrtime.bigint()}`)
   const compact = async () => {
     await seeCleaner(session)

@@ -1,7 +1,7 @@
 import net from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { DruseError } from '../../src/errors.ts'
-import { type KafkajsOptions, kafkajsWire } from '../../src/kafka/kafkajs.ts'
+import { type KafkaWireOptions, kafkaWire } from '../../src/kafka/kafkajs.ts'
 import { CODECS } from '../../src/kafka/requests.ts'
 import { WireWriter } from '../../src/kafka/wire-bytes.ts'
 import { ANY_NODE, type Api, type Clock, type Connection, type Outcome } from '../../src/ports.ts'
@@ -189,10 +189,10 @@ afterEach(async () => {
 
 function connect(
   brokers: (ScriptedBroker | string)[],
-  options: Partial<KafkajsOptions> = {},
-): { wire: ReturnType<typeof kafkajsWire>; connection: Connection } {
+  options: Partial<KafkaWireOptions> = {},
+): { wire: ReturnType<typeof kafkaWire>; connection: Connection } {
   const addresses = brokers.map((broker) => (typeof broker === 'string' ? broker : broker.address))
-  const wire = kafkajsWire({ brokers: addresses, ...options })
+  const wire = kafkaWire({ brokers: addresses, ...options })
   const connection = wire.connect('admin')
   opened.push(() => connection.destroy())
   return { wire, connection }
@@ -325,7 +325,7 @@ describe('finding brokers', () => {
   test.each([[[]], [['localhost']], [['host:0']], [['a:1:2']]])('brokers %j are refused', (brokers) => {
     let found: unknown
     try {
-      kafkajsWire({ brokers })
+      kafkaWire({ brokers })
     } catch (error) {
       found = error
     }
