@@ -116,6 +116,10 @@ export interface Requests {
     readonly groupId: string
     readonly members: readonly { readonly memberId: string; readonly groupInstanceId: string | null }[]
   }
+  /** v7. Without a transaction. Outside of a group: generation -1, member '', and the group has to be empty. */
+  OffsetCommit: Membership & {
+    readonly partitions: PerPartition<{ readonly offset: number; readonly metadata: string }>
+  }
   /** v7. */
   OffsetFetch: {
     readonly groupId: string
@@ -166,6 +170,7 @@ export interface Responses {
   SyncGroup: { readonly errorCode: number; readonly assignment: Uint8Array }
   Heartbeat: { readonly errorCode: number }
   LeaveGroup: { readonly errorCode: number }
+  OffsetCommit: { readonly partitions: readonly PartitionCode[] }
   OffsetFetch: {
     readonly errorCode: number
     /** Offset -1: nothing committed. */

@@ -59,18 +59,10 @@ export class CommittedOffsets {
     return this.#groups.get(groupId)?.pending.get(producerId)?.epoch
   }
 
-  /** Keeps offsets back until the transaction ends. Too much metadata keeps only that partition out. */
+  /** Keeps offsets back until the transaction ends. */
   store(request: CommitRequest, places: CommitRequest['partitions']): PartitionCode[] {
     const { groupId, producerId, producerEpoch } = request
-    const stored: (TopicPartition & Committed)[] = []
-    const codes = places.map(({ topic, partition, offset, metadata }): PartitionCode => {
-      if (metadata.length > this.#settings.offsetMetadataMaxBytes) {
-        return { topic, partition, errorCode: CODE.OFFSET_METADATA_TOO_LARGE }
-      }
-      this.#order += 1
-      stored.push({ topic, partition, offset, metadata, order: this.#order })
-      return { topic, partition, errorCode: CODE.NONE }
-    })
+    const { stored, codes } = this.#take(places)
     if (stored.length > 0) {
       const { pending } = this.#group(groupId)
       const before = pending.get(producerId)
@@ -82,6 +74,13 @@ export class CommittedOffsets {
     return codes
   }
 
+  /** At once. Offsets that are pending stay so, and win if they were stored later. */
+  commit(groupId: string, places: CommitRequest['partitions']): PartitionCode[] {
+    const { stored, codes } = this.#take(places)
+    for (const place of stored) this.#commitOne(groupId, place)
+    return codes
+  }
+
   end(groupId: string, producerId: bigint, control: ControlType): void {
     const group = this.#groups.get(groupId)
     const pending = group?.pending.get(producerId)
@@ -90,11 +89,28 @@ export class CommittedOffsets {
     this.#savePending(groupId, producerId)
     if (control === 'abort') return
     for (const [name, place] of pending.offsets) {
-      if ((group.committed.get(name)?.order ?? 0) > place.order) continue
-      group.committed.set(name, place)
-      const record: OffsetRecord = { groupId, ...place }
-      this.#journal.put(offsetKey(groupId, place), toJson(record))
+      if ((group.committed.get(name)?.order ?? 0) < place.order) this.#commitOne(groupId, place)
     }
+  }
+
+  /** Too much metadata keeps only that partition out. */
+  #take(places: CommitRequest['partitions']) {
+    const stored: (TopicPartition & Committed)[] = []
+    const codes = places.map(({ topic, partition, offset, metadata }): PartitionCode => {
+      if (metadata.length > this.#settings.offsetMetadataMaxBytes) {
+        return { topic, partition, errorCode: CODE.OFFSET_METADATA_TOO_LARGE }
+      }
+      this.#order += 1
+      stored.push({ topic, partition, offset, metadata, order: this.#order })
+      return { topic, partition, errorCode: CODE.NONE }
+    })
+    return { stored, codes }
+  }
+
+  #commitOne(groupId: string, place: TopicPartition & Committed): void {
+    this.#group(groupId).committed.set(placeName(place), place)
+    const record: OffsetRecord = { groupId, ...place }
+    this.#journal.put(offsetKey(groupId, place), toJson(record))
   }
 
   fetch({ groupId, partitions, requireStable }: Requests['OffsetFetch']): Responses['OffsetFetch'] {

@@ -200,6 +200,7 @@ export class EmbeddedBroker {
       SyncGroup: (request) => this.#groups.sync(request),
       Heartbeat: (request) => this.#groups.heartbeat(request),
       LeaveGroup: (request) => this.#groups.leave(request),
+      OffsetCommit: (request) => this.#groups.commitPlainly(request, exists),
       OffsetFetch: (request) => this.#offsets.fetch(request),
     }
   }

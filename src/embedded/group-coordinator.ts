@@ -358,27 +358,39 @@ export class GroupCoordinator {
 
   // --- Offsets ------------------------------------------------------------------------------------------------
 
-  /** Topics that are not there fail alone; then the transaction, the membership and the metadata are looked at. */
-  commit(
-    request: Requests['TxnOffsetCommit'],
-    exists: (place: TopicPartition) => boolean,
-  ): Responses['TxnOffsetCommit'] {
-    const known = request.partitions.filter(exists)
-    const answers = new Map<TopicPartition, PartitionCode>()
-    if (known.length > 0) {
-      const code = this.#commitFault(request)
-      const stored = code === CODE.NONE ? this.#offsets.store(request, known) : undefined
-      known.forEach((place, i) => {
-        const { topic, partition } = place
-        answers.set(place, stored?.[i] ?? { topic, partition, errorCode: code })
-      })
-    }
-    return {
-      partitions: request.partitions.map((place) => {
-        const { topic, partition } = place
-        return answers.get(place) ?? { topic, partition, errorCode: CODE.UNKNOWN_TOPIC_OR_PARTITION }
-      }),
-    }
+  /** In a transaction: the transaction, then the membership are looked at. */
+  commit(request: Requests['TxnOffsetCommit'], exists: Exists): Responses['TxnOffsetCommit'] {
+    return answerCommit(
+      request.partitions,
+      exists,
+      () => this.#commitFault(request),
+      (known) => this.#offsets.store(request, known),
+    )
+  }
+
+  /** Without a transaction. */
+  commitPlainly(request: Requests['OffsetCommit'], exists: Exists): Responses['OffsetCommit'] {
+    return answerCommit(
+      request.partitions,
+      exists,
+      () => this.#plainCommitFault(request),
+      (known) => this.#offsets.commit(request.groupId, known),
+    )
+  }
+
+  #plainCommitFault(request: Membership): number {
+    const { groupId, memberId, groupInstanceId, generationId } = request
+    if (groupId === '') return CODE.INVALID_GROUP_ID
+    const group = this.#groups.get(groupId)
+    const isNobody = generationId < 0 && memberId === '' && groupInstanceId === null
+    // Anybody may commit for a group that has no members, and only then.
+    if (isNobody && group !== undefined && group.state !== 'Empty') return CODE.UNKNOWN_MEMBER_ID
+    const code = this.#membershipFault(groupId, generationId, memberId, groupInstanceId)
+    if (code !== CODE.NONE || group === undefined) return code
+    const member = group.members.get(memberId)
+    if (member === undefined) return CODE.NONE
+    this.#expireLater(group, member, member.sessionTimeoutMs)
+    return group.state === 'CompletingRebalance' ? CODE.REBALANCE_IN_PROGRESS : CODE.NONE
   }
 
   #commitFault(request: Requests['TxnOffsetCommit']): number {
@@ -414,6 +426,33 @@ export class GroupCoordinator {
     const code = faultOfMember(group, memberId, groupInstanceId)
     if (code !== CODE.NONE) return code
     return generationId === group.generationId ? CODE.NONE : CODE.ILLEGAL_GENERATION
+  }
+}
+
+type Exists = (place: TopicPartition) => boolean
+
+/** Topics that are not there fail alone, before anything else is looked at; metadata comes last. */
+function answerCommit<P extends TopicPartition>(
+  places: readonly P[],
+  exists: Exists,
+  fault: () => number,
+  store: (known: readonly P[]) => readonly PartitionCode[],
+): { readonly partitions: readonly PartitionCode[] } {
+  const known = places.filter(exists)
+  const answers = new Map<TopicPartition, PartitionCode>()
+  if (known.length > 0) {
+    const code = fault()
+    const stored = code === CODE.NONE ? store(known) : undefined
+    known.forEach((place, i) => {
+      const { topic, partition } = place
+      answers.set(place, stored?.[i] ?? { topic, partition, errorCode: code })
+    })
+  }
+  return {
+    partitions: places.map((place) => {
+      const { topic, partition } = place
+      return answers.get(place) ?? { topic, partition, errorCode: CODE.UNKNOWN_TOPIC_OR_PARTITION }
+    }),
   }
 }
 

@@ -440,6 +440,28 @@ export const CODECS: { readonly [A in Api]: ApiCodec<A> } = {
     },
   },
 
+  OffsetCommit: {
+    key: 8,
+    version: 7,
+    flexible: false,
+    encode(writer, request) {
+      writer.text(request.groupId)
+      writer.int32(request.generationId)
+      writer.text(request.memberId)
+      writer.text(request.groupInstanceId)
+      writeTopics(writer, request.partitions, ({ partition, offset, metadata }) => {
+        writer.int32(partition)
+        writer.int64(offset)
+        writer.int32(-1) // leader epoch: not known
+        writer.text(metadata)
+      })
+    },
+    decode(reader) {
+      reader.int32() // throttle time
+      return { partitions: readPartitionCodes(reader) }
+    },
+  },
+
   OffsetFetch: {
     key: 9,
     version: 7,

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { CODE } from '../../src/kafka/error-codes.ts'
 import type { Connection, Requests, Responses } from '../../src/ports.ts'
-import { ask, type Session } from './fixture.ts'
+import { ask, only, type Session } from './fixture.ts'
 import type { GetSession } from './wire.contract.ts'
 
 type Join = Requests['JoinGroup']
@@ -414,6 +414,89 @@ export function groupContract(session: GetSession): void {
     test('an instance id nobody has joined with: 25', async () => {
       const { member } = await alone()
       expect(await member.heartbeat({ groupInstanceId: 'nobody' })).toBe(CODE.UNKNOWN_MEMBER_ID)
+    })
+  })
+
+  describe('OffsetCommit of a member', () => {
+    const commit = async (
+      s: Session,
+      member: Member,
+      change: Partial<Requests['OffsetCommit']> = {},
+    ): Promise<number> => {
+      const place = { topic: await s.topic(), partition: 0 }
+      const partitions = [{ ...place, offset: 7, metadata: 'm' }]
+      const request = { ...member.membership, groupId: member.groupId, partitions, ...change }
+      const { partitions: codes } = await s.retry('OffsetCommit', request)
+      const code = only(codes).errorCode
+      const committed = { errorCode: CODE.NONE, offset: 7, metadata: 'm' }
+      const nothing = { errorCode: CODE.NONE, offset: -1, metadata: '' }
+      expect(await s.committedOffset(member.groupId, place)).toEqual(code === CODE.NONE ? committed : nothing)
+      return code
+    }
+
+    test('of the generation: 0', async () => {
+      const { s, member } = await alone()
+      expect(await commit(s, member)).toBe(CODE.NONE)
+    })
+
+    test('of another generation: 22', async () => {
+      const { s, member } = await alone()
+      expect(await commit(s, member, { generationId: 0 })).toBe(CODE.ILLEGAL_GENERATION)
+    })
+
+    test('an unknown member: 25', async () => {
+      const { s, member } = await alone()
+      expect(await commit(s, member, { memberId: 'nobody' })).toBe(CODE.UNKNOWN_MEMBER_ID)
+    })
+
+    test('a static member that was replaced: 82', async () => {
+      const { s, groupId, member } = await alone('instance')
+      await new Member(s, groupId, 'instance').join()
+      expect(await commit(s, member)).toBe(CODE.FENCED_INSTANCE_ID)
+    })
+
+    const nobody = { generationId: -1, memberId: '', groupInstanceId: null }
+
+    test('neither generation nor member, in a group that has members: 25', async () => {
+      const { s, member } = await alone()
+      expect(await commit(s, member, nobody)).toBe(CODE.UNKNOWN_MEMBER_ID)
+    })
+
+    test('neither generation nor member, in a group whose members have left: 0', async () => {
+      const { s, member } = await alone()
+      await member.leave()
+      expect(await commit(s, member, nobody)).toBe(CODE.NONE)
+    })
+
+    test('a generation, in a group that nobody knows: 22', async () => {
+      const { s, member } = await alone()
+      expect(await commit(s, member, { groupId: s.name('group') })).toBe(CODE.ILLEGAL_GENERATION)
+    })
+
+    test('while the group is joining, the old generation: 0', async () => {
+      const { s, groupId, member } = await alone()
+      const second = new Member(s, groupId)
+      const joining = second.join()
+      await s.until(
+        () => member.heartbeat(),
+        (code) => code === CODE.REBALANCE_IN_PROGRESS,
+      )
+      expect(await commit(s, member)).toBe(CODE.NONE)
+      await Promise.all([joining, member.join()])
+    })
+
+    test('after joining, before the assignment: the new generation 27, the old one 22', async () => {
+      const { s, groupId, member: first } = await alone()
+      const old = first.generationId
+      const second = new Member(s, groupId)
+      const joining = second.join()
+      await s.until(
+        () => first.heartbeat(),
+        (code) => code === CODE.REBALANCE_IN_PROGRESS,
+      )
+      await Promise.all([joining, first.join()])
+      expect(await commit(s, first, { generationId: old })).toBe(CODE.ILLEGAL_GENERATION)
+      expect(await commit(s, first)).toBe(CODE.REBALANCE_IN_PROGRESS)
     })
   })
 

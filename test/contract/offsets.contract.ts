@@ -12,6 +12,52 @@ export function offsetContract(session: GetSession): void {
     return { s, topic, place: { topic, partition: 0 }, groupId, producer }
   }
 
+  describe('OffsetCommit from outside of a group', () => {
+    const outside = { generationId: -1, memberId: '', groupInstanceId: null }
+
+    test('the offset and its metadata, at once; the next one replaces it', async () => {
+      const { s, place, groupId } = await open()
+      for (const [offset, metadata] of [
+        [42, 'ünï "\\ ✓'],
+        [7, ''],
+      ] as const) {
+        const request = { groupId, ...outside, partitions: [{ ...place, offset, metadata }] }
+        const { partitions } = await s.retry('OffsetCommit', request)
+        expect(partitions).toEqual([{ ...place, errorCode: CODE.NONE }])
+        expect(await s.committedOffset(groupId, place)).toEqual({ errorCode: CODE.NONE, offset, metadata })
+      }
+    })
+
+    test('a topic that is not there: 3, the others are stored', async () => {
+      const { s, place, groupId } = await open()
+      const gone = { topic: s.name('gone'), partition: 0 }
+      const partitions = [place, gone].map((at) => ({ ...at, offset: 1, metadata: '' }))
+      const answer = await s.retry('OffsetCommit', { groupId, ...outside, partitions })
+      const codes = new Map(answer.partitions.map(({ topic, errorCode }) => [topic, errorCode]))
+      expect(codes.get(gone.topic)).toBe(CODE.UNKNOWN_TOPIC_OR_PARTITION)
+      expect(codes.get(place.topic)).toBe(CODE.NONE)
+      expect((await s.committedOffset(groupId, place)).offset).toBe(1)
+    })
+
+    test('metadata of 4097 characters: 12', async () => {
+      const { s, place, groupId } = await open()
+      const partitions = [{ ...place, offset: 1, metadata: 'm'.repeat(4097) }]
+      const answer = await s.retry('OffsetCommit', { groupId, ...outside, partitions })
+      expect(answer.partitions[0]?.errorCode).toBe(CODE.OFFSET_METADATA_TOO_LARGE)
+    })
+
+    test('while a transaction has an offset pending: it is stored, and what was stored last wins', async () => {
+      const { s, place, groupId, producer } = await open()
+      await s.addOffsets(producer, groupId)
+      await s.commitOffset(producer, groupId, place, 5)
+      const partitions = [{ ...place, offset: 9, metadata: '' }]
+      await s.retry('OffsetCommit', { groupId, ...outside, partitions })
+      expect((await s.committedOffset(groupId, place, false)).offset).toBe(9)
+      await s.finish(producer, true)
+      expect((await s.committedOffset(groupId, place)).offset).toBe(9)
+    })
+  })
+
   describe('TxnOffsetCommit from outside of a group', () => {
     test('committed: the offset and its metadata, byte for byte', async () => {
       const { s, place, groupId, producer } = await open()

@@ -245,6 +245,26 @@ const stories: { [A in Api]: { request: Requests[A]; answers: Answers[A][] } } =
       },
     ],
   },
+  OffsetCommit: {
+    request: {
+      groupId: 'g',
+      generationId: 4,
+      memberId: 'm',
+      groupInstanceId: null,
+      partitions: [
+        { ...at('a', 0), offset: 5_000_000_000, metadata: 'm'.repeat(200) },
+        { ...at('b', 1), offset: 7, metadata: '' },
+      ],
+    },
+    answers: [
+      {
+        partitions: [
+          { ...at('a', 0), errorCode: 0 },
+          { ...at('b', 1), errorCode: 27 },
+        ],
+      },
+    ],
+  },
   OffsetFetch: {
     request: { groupId: 'g', partitions: [at('a', 0), at('a', 1)], requireStable: true },
     answers: [
