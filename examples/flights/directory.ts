@@ -2,7 +2,7 @@
  * The demo's directory:
  *
  *   flights-demo.json   says that the directory is the demo's
- *   broker/             topics, transactions and committed offsets of the embedded broker
+ *   broker/             topics, transactions and committed offsets of the embedded broker, if it is that
  *   state/              regions
  *   schemas.json        ids of the Avro schemas
  */
@@ -17,6 +17,8 @@ const STATE = 'state'
 const SCHEMAS = 'schemas.json'
 
 export const DEFAULT_DIRECTORY = fileURLToPath(new URL('../../data/flights', import.meta.url))
+/** State and schema ids of a job on Kafka: those of another cluster do not fit. */
+export const KAFKA_DIRECTORY = fileURLToPath(new URL('../../data/flights-kafka', import.meta.url))
 
 export interface Directory {
   readonly path: string

@@ -30,8 +30,8 @@ export class Feeder {
   }
 
   /** Ends what a feeder that was killed had left open. */
-  static async open(wire: Wire, registry: Registry): Promise<Feeder> {
-    return new Feeder(await TransactionalProducer.open({ wire, registry, transactionalId: 'flights-feeder' }))
+  static async open(wire: Wire, registry: Registry, transactionalId: string): Promise<Feeder> {
+    return new Feeder(await TransactionalProducer.open({ wire, registry, transactionalId }))
   }
 
   /** How many records of a topic's list were fed, by all feeders so far. */

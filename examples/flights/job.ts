@@ -1,5 +1,5 @@
 /**
- * The whole job in one process: embedded broker, feeder and application.
+ * The whole job in one process: feeder and application, on the embedded broker in it or on Kafka.
  *
  *   airports fed ─► application started ─► flights fed and counted ─► sinks read back and checked
  *
@@ -7,18 +7,30 @@
  * the same path.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { Druse, embeddedBroker, ensureTopics, type RestoreProgress } from '../../src/index.ts'
+import {
+  type CommittedRegion,
+  consoleLogger,
+  Druse,
+  embeddedBroker,
+  ensureTopics,
+  kafkaWire,
+  type RestoreProgress,
+} from '../../src/index.ts'
 import { readAirports, readFlights } from './data.ts'
 import type { Directory } from './directory.ts'
 import { type Feed, Feeder } from './feeder.ts'
+import { namesOf } from './names.ts'
 import { Progress } from './progress.ts'
 import { readSinks, type Sinks } from './report.ts'
 import { type Airport, airportAvro, type DelayStats, type Flight, flightAvro } from './serdes.ts'
-import { TOPICS } from './topics.ts'
-import { delays, LATE_MINUTES, topology } from './topology.ts'
+import { topicsOf } from './topics.ts'
+import { flightsJob, LATE_MINUTES } from './topology.ts'
 import { until } from './watch.ts'
 
 export interface JobOptions {
+  /** Of Kafka; undefined: the embedded broker. */
+  readonly brokers: readonly string[] | undefined
+  readonly prefix: string
   readonly directory: Directory
   readonly progressMs: number
   /** Ends the job early, with what is done committed. */
@@ -26,19 +38,24 @@ export interface JobOptions {
 }
 
 /** Undefined when it was ended early. Errors: those of Druse; sinks that are not exact. */
-export async function runJob({ directory, progressMs, signal }: JobOptions): Promise<Sinks | undefined> {
+export async function runJob(options: JobOptions): Promise<Sinks | undefined> {
   const [flights, airports] = await Promise.all([readFlights(), readAirports()])
+  const { directory, progressMs, signal, brokers } = options
   const { registry } = directory
-  await using broker = await embeddedBroker({ dir: directory.broker })
+  const names = namesOf(options.prefix)
+  const { topology, delays } = flightsJob(names)
   await using closing = new AsyncDisposableStack()
-  const wire = broker.wire()
-  await ensureTopics(wire, TOPICS)
-  const feeder = closing.adopt(await Feeder.open(wire, registry), (it) => it.close())
-  let fed = await feeder.position('flights')
-  const fedAirports = await feeder.position('airports')
+  const wire =
+    brokers === undefined
+      ? closing.use(await embeddedBroker({ dir: directory.broker })).wire()
+      : kafkaWire({ brokers, clientId: names.application, log: consoleLogger('warn') })
+  await ensureTopics(wire, topicsOf(names))
+  const feeder = closing.adopt(await Feeder.open(wire, registry, names.feeder), (it) => it.close())
+  let fed = await feeder.position(names.flights)
+  const fedAirports = await feeder.position(names.airports)
   say(`Found: ${fedAirports}/${airports.length} airports and ${fed}/${flights.length} flights fed.`)
   // The application loads what this topic holds when it starts, and only then takes flights.
-  await feeder.feed(airportFeed(airports), () => {}, signal)
+  await feeder.feed(airportFeed(names.airports, airports), () => {}, signal)
   if (signal.aborted) return undefined
 
   const replayed = new Map<string, RestoreProgress>()
@@ -56,7 +73,8 @@ export async function runJob({ directory, progressMs, signal }: JobOptions): Pro
   for (const { task, region, from, end, records } of replayed.values()) {
     say(`Replayed: task ${task}, region ${region}, changelog ${from} to ${end}, ${records} records.`)
   }
-  let counted = await countFlights(app)
+  const region = app.region(delays)
+  let counted = await countFlights(region)
   if (counted > 0 && replayed.size === 0) say('Replayed: nothing, the regions stand at what was committed.')
   say(`Running: ${app.health.tasks.length} tasks; ${counted}/${flights.length} flights were counted before.`)
 
@@ -73,37 +91,40 @@ export async function runJob({ directory, progressMs, signal }: JobOptions): Pro
     fed = count
   }
   const allCounted = async (): Promise<boolean> => {
-    counted = await countFlights(app)
+    counted = await countFlights(region)
     return counted >= flights.length
   }
   const stop = AbortSignal.any([signal, over.signal])
-  await Promise.all([feeder.feed(flightFeed(flights), onFed, stop), until(allCounted, app, stop)])
+  await Promise.all([
+    feeder.feed(flightFeed(names.flights, flights), onFed, stop),
+    until(allCounted, app, stop),
+  ])
   progress.stop()
   if (signal.aborted) return undefined
 
   // A commit may be answered a moment before readers see it.
   let sinks: Sinks | undefined
   const allThere = async (): Promise<boolean> => {
-    sinks = await readSinks(wire, registry)
+    sinks = await readSinks(wire, registry, names)
     return sinks.report.flights >= flights.length
   }
   await until(allThere, app, signal)
-  if (sinks !== undefined && !signal.aborted) assertExact(sinks, flights, await statsOf(app))
+  if (sinks !== undefined && !signal.aborted) assertExact(sinks, flights, await statsOf(region))
   return signal.aborted ? undefined : sinks
 }
 
-function airportFeed(airports: readonly Airport[]): Feed<Airport> {
+function airportFeed(topic: string, airports: readonly Airport[]): Feed<Airport> {
   return {
-    topic: 'airports',
+    topic,
     value: airportAvro,
     records: airports.map((airport) => ({ key: airport.code, value: airport })),
   }
 }
 
 /** By destination: so the job has to bring the flights of an origin together by itself. */
-function flightFeed(flights: readonly Flight[]): Feed<Flight> {
+function flightFeed(topic: string, flights: readonly Flight[]): Feed<Flight> {
   return {
-    topic: 'flights',
+    topic,
     value: flightAvro,
     records: flights.map((flight) => ({
       key: flight.destination,
@@ -113,16 +134,18 @@ function flightFeed(flights: readonly Flight[]): Feed<Flight> {
   }
 }
 
+type Delays = CommittedRegion<string, DelayStats>
+
 /** Committed flights: a flight's count and its record in the sink are committed together. */
-async function countFlights(app: Druse): Promise<number> {
+async function countFlights(delays: Delays): Promise<number> {
   let count = 0
-  for await (const [, { flights }] of app.region(delays).range()) count += flights
+  for await (const [, { flights }] of delays.range()) count += flights
   return count
 }
 
-async function statsOf(app: Druse): Promise<ReadonlyMap<string, DelayStats>> {
+async function statsOf(delays: Delays): Promise<ReadonlyMap<string, DelayStats>> {
   const stats = new Map<string, DelayStats>()
-  for await (const [airport, found] of app.region(delays).range()) stats.set(airport, { ...found })
+  for await (const [airport, found] of delays.range()) stats.set(airport, { ...found })
   return stats
 }
 

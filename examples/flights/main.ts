@@ -31,7 +31,7 @@ async function main(options: Options): Promise<number> {
     })
   }
   const directory = await openDirectory(options.directory, options.fresh)
-  const sinks = await runJob({ directory, progressMs: options.progressMs, signal: interrupted.signal })
+  const sinks = await runJob({ ...options, directory, signal: interrupted.signal })
   if (sinks === undefined) {
     process.stdout.write('Stopped; start it again to go on.\n')
     return exitCode
@@ -43,7 +43,7 @@ async function main(options: Options): Promise<number> {
   }
   const tookSeconds = ((performance.now() - beginMs) / 1000).toFixed(1)
   process.stdout.write(
-    `Regions: ${directory.state}\nTopics:  ${directory.broker}\nTook ${tookSeconds} s; every flight counted exactly once.\n`,
+    `Regions: ${directory.state}\nTopics:  ${options.brokers?.join(',') ?? directory.broker}\nTook ${tookSeconds} s; every flight counted exactly once.\n`,
   )
   return 0
 }

@@ -2,6 +2,7 @@
 import { open, rename } from 'node:fs/promises'
 import { type Registry, readTopic, type StreamRecord, string, type Wire } from '../../src/index.ts'
 import { INDEX_HEADER } from './feeder.ts'
+import type { Names } from './names.ts'
 import { type AirportDelay, airportDelayAvro, type DelayStats, lateFlightAvro } from './serdes.ts'
 
 export interface Report {
@@ -21,9 +22,13 @@ export interface Sinks {
   readonly problems: readonly string[]
 }
 
-export async function readSinks(wire: Wire, registry: Registry): Promise<Sinks> {
-  const delays = await readTopic(wire, 'airport-delays', { key: string, value: airportDelayAvro, registry })
-  const late = await readTopic(wire, 'late-flights', { key: string, value: lateFlightAvro, registry })
+export async function readSinks(wire: Wire, registry: Registry, names: Names): Promise<Sinks> {
+  const delays = await readTopic(wire, names.airportDelays, {
+    key: string,
+    value: airportDelayAvro,
+    registry,
+  })
+  const late = await readTopic(wire, names.lateFlights, { key: string, value: lateFlightAvro, registry })
   const last = new Map<string, AirportDelay>()
   const problems: string[] = []
   // Records of one airport are in one partition, so they come in their order.

@@ -7,6 +7,7 @@
  */
 import { type DruseOptions, string, Topology } from '../../src/index.ts'
 import { DEFAULT_DIRECTORY, registryIn } from './directory.ts'
+import { type Names, namesOf } from './names.ts'
 import {
   airportAvro,
   airportDelayAvro,
@@ -20,38 +21,50 @@ import {
 const DELAYED_MINUTES = 15
 export const LATE_MINUTES = 120
 
-export const topology = new Topology('flight-delays')
+/** The topology, and its region of figures per origin airport, for queries. */
+export function flightsJob(names: Names) {
+  const topology = new Topology(names.application)
 
-/** Per origin airport; one part per partition of the repartition topic. */
-export const delays = topology.region('delays', { key: string, value: delayStatsAvro })
+  // One part per partition of the repartition topic.
+  const delays = topology.region('delays', { key: string, value: delayStatsAvro })
 
-/** All airports, in every process. */
-const airports = topology.globalRegion('airports', { topic: 'airports', key: string, value: airportAvro })
+  // All airports, in every process.
+  const airports = topology.globalRegion('airports', {
+    topic: names.airports,
+    key: string,
+    value: airportAvro,
+  })
 
-const flights = topology.stream('flights', { key: string, value: flightAvro })
+  const flights = topology.stream(names.flights, { key: string, value: flightAvro })
 
-flights
-  .filter((flight) => flight.delayMinutes > LATE_MINUTES)
-  .mapValues(({ departure, origin, destination, delayMinutes }) => ({
-    departure,
-    origin,
-    destination,
-    delayMinutes,
-  }))
-  .to('late-flights', { value: lateFlightAvro })
+  flights
+    .filter((flight) => flight.delayMinutes > LATE_MINUTES)
+    .mapValues(({ departure, origin, destination, delayMinutes }) => ({
+      departure,
+      origin,
+      destination,
+      delayMinutes,
+    }))
+    .to(names.lateFlights, { value: lateFlightAvro })
 
-flights
-  .groupBy('by-origin', (flight) => flight.origin)
-  .process(
-    'delay-stats',
-    { regions: [delays, airports], value: airportDelayAvro },
-    ({ key: airport, value: flight }, { delays, airports, forward }) => {
-      const stats = withFlight(delays.get(airport), flight)
-      delays.put(airport, stats)
-      forward(airport, { airport, name: airports.get(airport)?.name ?? null, ...stats })
-    },
-  )
-  .to('airport-delays')
+  flights
+    .groupBy('by-origin', (flight) => flight.origin)
+    .process(
+      'delay-stats',
+      { regions: [delays, airports], value: airportDelayAvro },
+      ({ key: airport, value: flight }, { delays, airports, forward }) => {
+        const stats = withFlight(delays.get(airport), flight)
+        delays.put(airport, stats)
+        forward(airport, { airport, name: airports.get(airport)?.name ?? null, ...stats })
+      },
+    )
+    .to(names.airportDelays)
+
+  return { topology, delays }
+}
+
+/** For `druse describe` and `druse run`. */
+export const { topology } = flightsJob(namesOf(''))
 
 /** For `druse run`: schemas have the ids that the demo gave them. */
 export function options(): Partial<DruseOptions> {

@@ -11,6 +11,7 @@ It may export 'options' too: those of new Druse(…), or a function that returns
 
 describe   prints sub-topologies, operators, regions and topics
 run        runs the application until SIGINT or SIGTERM, then commits what is done and leaves the group
+  --brokers LIST       on Kafka: HOST:PORT[,HOST:PORT…], instead of the wire in the options
   --embedded DIR       on an embedded broker that keeps its topics in DIR, instead of the wire in the options
   --state-dir DIR      where regions are kept (default: stateDir in the options, else state/<application>)
   --log-level LEVEL    debug, info, warn or error; lines go to standard error (default: warn)
@@ -20,6 +21,7 @@ run        runs the application until SIGINT or SIGTERM, then commits what is do
 `
 
 export interface RunArguments {
+  readonly brokers: readonly string[] | undefined
   readonly embedded: string | undefined
   readonly stateDir: string | undefined
   readonly logLevel: keyof Logger | undefined
@@ -32,7 +34,7 @@ export type Command =
   | { readonly name: 'run'; readonly module: string; readonly with: RunArguments }
 
 const LEVELS: readonly (keyof Logger)[] = ['debug', 'info', 'warn', 'error']
-const RUN_ONLY = ['embedded', 'state-dir', 'log-level'] as const
+const RUN_ONLY = ['brokers', 'embedded', 'state-dir', 'log-level'] as const
 
 /** Errors: OPTION_INVALID. */
 export function parseCommand(args: readonly string[]): Command {
@@ -51,12 +53,20 @@ export function parseCommand(args: readonly string[]): Command {
   }
   const empty = RUN_ONLY.find((option) => values[option] === '')
   if (empty !== undefined) throw invalid(`--${empty} is empty`)
+  if (values.brokers !== undefined && values.embedded !== undefined) {
+    throw invalid('--brokers and --embedded exclude each other')
+  }
+  const brokers = values.brokers?.split(',').map((broker) => broker.trim())
   const level = values['log-level']
   const logLevel = LEVELS.find((known) => known === level)
   if (level !== undefined && logLevel === undefined) {
     throw invalid(`--log-level ${level} is none of ${LEVELS.join(', ')}`)
   }
-  return { name, module, with: { embedded: values.embedded, stateDir: values['state-dir'], logLevel } }
+  return {
+    name,
+    module,
+    with: { brokers, embedded: values.embedded, stateDir: values['state-dir'], logLevel },
+  }
 }
 
 function parse(args: readonly string[]) {
@@ -65,6 +75,7 @@ function parse(args: readonly string[]) {
       args: [...args],
       allowPositionals: true,
       options: {
+        brokers: { type: 'string' },
         embedded: { type: 'string' },
         'state-dir': { type: 'string' },
         'log-level': { type: 'string' },

@@ -1,7 +1,9 @@
 /** `druse run`: one application in this process, until it is told to stop or cannot go on. */
 import { join } from 'node:path'
 import { DruseError } from '../errors.ts'
+import { kafkaWire } from '../kafka/kafkajs.ts'
 import { embeddedBroker } from '../local.ts'
+import type { Logger, Wire } from '../ports.ts'
 import { Druse } from '../runtime/druse.ts'
 import type { DruseOptions } from '../runtime/options.ts'
 import { consoleLogger } from '../system.ts'
@@ -23,13 +25,15 @@ export async function run(
   const module = await loadModule(path)
   const { topology } = module
   const options = await module.options()
+  const logger = given.logLevel === undefined ? options.logger : consoleLogger(given.logLevel)
+  const kafka = kafkaOf(given, topology.application, logger ?? consoleLogger('warn'))
   const broker = given.embedded === undefined ? undefined : await embeddedBroker({ dir: given.embedded })
   try {
-    const wire = broker?.wire() ?? options.wire
+    const wire = kafka ?? broker?.wire() ?? options.wire
     if (wire === undefined) {
       throw new DruseError(
         'OPTION_INVALID',
-        `Where is Kafka? Give --embedded DIR, or export options with a wire from the module`,
+        `Where is Kafka? Give --brokers HOST:PORT or --embedded DIR, or export options with a wire from the module`,
         { option: 'wire' },
       )
     }
@@ -37,7 +41,7 @@ export async function run(
       ...options,
       wire,
       stateDir: given.stateDir ?? options.stateDir ?? join('state', topology.application),
-      ...(given.logLevel === undefined ? {} : { logger: consoleLogger(given.logLevel) }),
+      ...(logger === undefined ? {} : { logger }),
     }
     const app = new Druse(topology, all)
     app.onStateChange((state) => print(line(app, state)))
@@ -50,6 +54,10 @@ export async function run(
   } finally {
     await broker?.close()
   }
+}
+
+function kafkaOf({ brokers }: RunArguments, clientId: string, log: Logger): Wire | undefined {
+  return brokers === undefined ? undefined : kafkaWire({ brokers, clientId, log })
 }
 
 /** Rejects with what stopped the application, or the first of its tasks. */

@@ -44,10 +44,13 @@ test.each([
   ['an unknown command', ['start', 'x.ts']],
   ['no module', ['describe']],
   ['two modules', ['describe', 'a.ts', 'b.ts']],
-  ['an unknown option', ['run', 'a.ts', '--brokers', 'x']],
+  ['an unknown option', ['run', 'a.ts', '--broker', 'x']],
   ['an option of the other command', ['describe', 'a.ts', '--embedded', 'x']],
+  ['another option of the other command', ['describe', 'a.ts', '--brokers', 'x:1']],
+  ['two ways to Kafka', ['run', 'a.ts', '--brokers', 'x:1', '--embedded', 'y']],
   ['an option without its value', ['run', 'a.ts', '--state-dir']],
   ['an empty value', ['run', 'a.ts', '--state-dir=']],
+  ['an empty list', ['run', 'a.ts', '--brokers=']],
   ['an unknown level', ['run', 'a.ts', '--log-level', 'loud']],
 ])('%s is wrong usage', async (_, args) => {
   const ended = await druse(...args)

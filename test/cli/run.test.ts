@@ -106,6 +106,12 @@ test('needs a way to Kafka', async () => {
   expect(ended.err).toMatch(/Where is Kafka\?.*\[OPTION_INVALID\]/)
 })
 
+test('tells which broker is none', async () => {
+  const ended = await druse('run', fixture('words.ts'), '--brokers', 'localhost:9092, localhost')
+  expect(ended).toMatchObject({ code: 1, out: '' })
+  expect(ended.err).toContain("'localhost' is no broker: say host:port [OPTION_INVALID]")
+})
+
 test('takes the options that the module brings', async () => {
   const command = start(['run', fixture('with-options.ts')])
   await command.printed('with-options: RUNNING (3 tasks)')

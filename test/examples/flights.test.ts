@@ -191,7 +191,14 @@ test('does not start over beside a run that is under way', async () => {
 })
 
 test('tells about wrong options and about its options', async () => {
-  for (const args of [['--frish'], ['x'], ['--progress', 'often'], ['--data-dir']]) {
+  for (const args of [
+    ['--frish'],
+    ['x'],
+    ['--brokers', 'localhost:9092', '--fresh'],
+    ['--brokers', ''],
+    ['--progress', 'often'],
+    ['--data-dir'],
+  ]) {
     const ended = await new ChildProcess(MAIN, args).ended
     expect(ended).toMatchObject({ code: 2, out: '', err: expect.stringContaining('Usage: npm start') })
   }
