@@ -59,10 +59,13 @@ export interface Requests {
     readonly partitions: PerPartition<{ readonly offset: number }>
     readonly timeoutMs: number
   }
-  /** v4+: isolation decides whether `latest` is the last stable offset or the high watermark. */
+  /**
+   * v4+: isolation decides whether `latest` is the last stable offset or the high watermark. A number asks for the first
+   * record of at least that timestamp (milliseconds since 1970) below that.
+   */
   ListOffsets: {
     readonly isolation: Isolation
-    readonly partitions: PerPartition<{ readonly at: 'earliest' | 'latest' }>
+    readonly partitions: PerPartition<{ readonly at: 'earliest' | 'latest' | number }>
   }
   /** v7. `records` is one whole v2 record batch: two for a partition are refused. */
   Produce: {
@@ -120,6 +123,8 @@ export interface Requests {
   OffsetCommit: Membership & {
     readonly partitions: PerPartition<{ readonly offset: number; readonly metadata: string }>
   }
+  /** v4. Asked of the group's coordinator. */
+  DescribeGroups: { readonly groups: readonly string[] }
   /** v7. */
   OffsetFetch: {
     readonly groupId: string
@@ -142,6 +147,7 @@ export interface Responses {
     readonly topics: readonly (TopicResult & { readonly configs: Readonly<Record<string, string>> })[]
   }
   DeleteRecords: { readonly partitions: readonly (PartitionCode & { readonly lowWatermark: number })[] }
+  /** Offset -1: no record has such a timestamp. */
   ListOffsets: { readonly partitions: readonly (PartitionCode & { readonly offset: number })[] }
   Produce: { readonly partitions: readonly (PartitionCode & { readonly baseOffset: number })[] }
   Fetch: { readonly errorCode: number; readonly partitions: readonly FetchedPartition[] }
@@ -171,6 +177,7 @@ export interface Responses {
   Heartbeat: { readonly errorCode: number }
   LeaveGroup: { readonly errorCode: number }
   OffsetCommit: { readonly partitions: readonly PartitionCode[] }
+  DescribeGroups: { readonly groups: readonly GroupDescription[] }
   OffsetFetch: {
     readonly errorCode: number
     /** Offset -1: nothing committed. */
@@ -191,6 +198,22 @@ export interface Membership {
   readonly generationId: number
   readonly memberId: string
   readonly groupInstanceId: string | null
+}
+
+export interface GroupDescription {
+  readonly groupId: string
+  readonly errorCode: number
+  /** Kafka's name: 'Empty', 'PreparingRebalance', 'CompletingRebalance', 'Stable'; 'Dead' when there is no such group. */
+  readonly state: string
+  readonly protocolName: string
+  readonly members: readonly GroupMemberDescription[]
+}
+
+export interface GroupMemberDescription {
+  readonly memberId: string
+  readonly groupInstanceId: string | null
+  readonly clientId: string
+  readonly clientHost: string
 }
 
 export interface NewTopic {

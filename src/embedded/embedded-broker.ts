@@ -17,6 +17,7 @@ import { EmbeddedConnection } from './connection.ts'
 import { Fetching } from './fetch.ts'
 import { GroupCoordinator } from './group-coordinator.ts'
 import { type Journal, MEMORY_JOURNAL, StoreJournal } from './journal.ts'
+import { offsetAtTime } from './offset-at-time.ts'
 import { Producing } from './produce.ts'
 import { readMeta, recover } from './recovery.ts'
 import { type BrokerOptions, type Context, NO_LOG, settingsOf } from './settings.ts'
@@ -201,6 +202,7 @@ export class EmbeddedBroker {
       Heartbeat: (request) => this.#groups.heartbeat(request),
       LeaveGroup: (request) => this.#groups.leave(request),
       OffsetCommit: (request) => this.#groups.commitPlainly(request, exists),
+      DescribeGroups: (request) => this.#groups.describe(request),
       OffsetFetch: (request) => this.#offsets.fetch(request),
     }
   }
@@ -222,17 +224,18 @@ export class EmbeddedBroker {
     }
   }
 
-  #listOffsets({ partitions, isolation }: Requests['ListOffsets']): Responses['ListOffsets'] {
-    return {
-      partitions: partitions.map(({ topic, partition, at }) => {
-        const log = this.#topics.log({ topic, partition })
-        if (log === undefined) {
-          return { topic, partition, errorCode: CODE.UNKNOWN_TOPIC_OR_PARTITION, offset: -1 }
-        }
-        const latest = isolation === 'read_committed' ? log.lastStableOffset : log.highWatermark
-        return { topic, partition, errorCode: CODE.NONE, offset: at === 'earliest' ? log.start : latest }
-      }),
-    }
+  async #listOffsets({ partitions, isolation }: Requests['ListOffsets']): Promise<Responses['ListOffsets']> {
+    const answers = partitions.map(async ({ topic, partition, at }) => {
+      const log = this.#topics.log({ topic, partition })
+      if (log === undefined) {
+        return { topic, partition, errorCode: CODE.UNKNOWN_TOPIC_OR_PARTITION, offset: -1 }
+      }
+      const latest = isolation === 'read_committed' ? log.lastStableOffset : log.highWatermark
+      const offset =
+        at === 'earliest' ? log.start : at === 'latest' ? latest : await offsetAtTime(log, at, latest)
+      return { topic, partition, errorCode: CODE.NONE, offset }
+    })
+    return { partitions: await Promise.all(answers) }
   }
 
   #onStoreFailed(cause: unknown): void {

@@ -320,6 +320,30 @@ export class GroupCoordinator {
     return { errorCode: codes.find((code) => code !== CODE.NONE) ?? CODE.NONE }
   }
 
+  /** One that nobody knows is 'Dead', without an error. */
+  describe({ groups }: Requests['DescribeGroups']): Responses['DescribeGroups'] {
+    return {
+      groups: groups.map((groupId) => {
+        const nobody = { groupId, errorCode: CODE.NONE, state: 'Dead', protocolName: '', members: [] }
+        if (groupId === '') return { ...nobody, errorCode: CODE.INVALID_GROUP_ID }
+        const group = this.#groups.get(groupId)
+        if (group === undefined) return nobody
+        const { state, protocolName } = group
+        return {
+          ...nobody,
+          state,
+          protocolName: state === 'Stable' ? (protocolName ?? '') : '',
+          members: Array.from(group.members.values(), ({ memberId, groupInstanceId }) => ({
+            memberId,
+            groupInstanceId,
+            clientId: 'embedded',
+            clientHost: 'embedded',
+          })),
+        }
+      }),
+    }
+  }
+
   #hasSynced(group: Group, member: Member): void {
     group.pendingSync.delete(member.memberId)
     if (group.pendingSync.size === 0) group.stopSyncExpiry()

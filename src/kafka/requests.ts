@@ -2,16 +2,16 @@
  * How each request of the port lies on the wire: key, version, body and answer. Versions are the lowest that say all
  * the port does, so that brokers from Kafka 2.8 on and the 4.x line speak them.
  */
-import type {
-  Api,
-  PartitionCode,
-  Producing,
-  Requests,
-  Responses,
-  TopicMetadata,
-  TopicResult,
-} from '../ports.ts'
-import type { TopicPartition } from '../types.ts'
+import type { Api, Requests, Responses } from '../ports.ts'
+import {
+  readCode,
+  readPartitionCodes,
+  readTopicMetadata,
+  readTopicResult,
+  readTopics,
+  writeProducing,
+  writeTopics,
+} from './request-parts.ts'
 import { WireReader, WireWriter } from './wire-bytes.ts'
 
 export interface ApiCodec<A extends Api> {
@@ -140,7 +140,7 @@ export const CODECS: { readonly [A in Api]: ApiCodec<A> } = {
       writeTopics(writer, request.partitions, ({ partition, at }) => {
         writer.int32(partition)
         writer.int32(-1) // current leader epoch: not checked
-        writer.int64(at === 'earliest' ? -2 : -1)
+        writer.int64(at === 'earliest' ? -2 : at === 'latest' ? -1 : at)
       })
     },
     decode(reader) {
@@ -290,6 +290,40 @@ export const CODECS: { readonly [A in Api]: ApiCodec<A> } = {
     decode(reader) {
       const { errorCode } = readCode(reader)
       return { errorCode, assignment: reader.bytes() }
+    },
+  },
+
+  DescribeGroups: {
+    key: 15,
+    version: 4,
+    flexible: false,
+    encode(writer, request) {
+      writer.array(request.groups, (group) => writer.text(group))
+      writer.bool(false) // authorized operations
+    },
+    decode(reader) {
+      reader.int32() // throttle time
+      const groups = reader.array(() => {
+        const errorCode = reader.int16()
+        const groupId = reader.text()
+        const state = reader.text()
+        reader.text() // protocol type
+        const protocolName = reader.text()
+        const members = reader.array(() => {
+          const member = {
+            memberId: reader.text(),
+            groupInstanceId: reader.textOrNull(),
+            clientId: reader.text(),
+            clientHost: reader.text(),
+          }
+          reader.bytes() // what it told the leader
+          reader.bytes() // assignment
+          return member
+        })
+        reader.int32() // authorized operations
+        return { groupId, errorCode, state, protocolName, members }
+      })
+      return { groups }
     },
   },
 
@@ -526,71 +560,3 @@ export const CODECS: { readonly [A in Api]: ApiCodec<A> } = {
 }
 
 const RESOURCE_TOPIC = 2
-
-/** Partitions, grouped by topic in the order of first appearance. */
-function writeTopics<T extends TopicPartition>(
-  writer: WireWriter,
-  partitions: readonly T[],
-  write: (partition: T) => void,
-): void {
-  const topics = Map.groupBy(partitions, ({ topic }) => topic)
-  writer.array([...topics], ([topic, list]) => {
-    writer.text(topic)
-    writer.array(list, write)
-    writer.tags()
-  })
-}
-
-function readTopics<T>(reader: WireReader, read: (topic: string) => T): T[] {
-  const topics = reader.array(() => {
-    const topic = reader.text()
-    const partitions = reader.array(() => read(topic))
-    reader.tags()
-    return partitions
-  })
-  return topics.flat()
-}
-
-function readPartitionCodes(reader: WireReader): PartitionCode[] {
-  return readTopics(reader, (topic) => {
-    const found = { topic, partition: reader.int32(), errorCode: reader.int16() }
-    reader.tags()
-    return found
-  })
-}
-
-function writeProducing(writer: WireWriter, { transactionalId, producerId, producerEpoch }: Producing): void {
-  writer.text(transactionalId)
-  writer.int64(producerId)
-  writer.int16(producerEpoch)
-}
-
-function readCode(reader: WireReader): { errorCode: number } {
-  reader.int32() // throttle time
-  return { errorCode: reader.int16() }
-}
-
-function readTopicResult(reader: WireReader): TopicResult {
-  return { topic: reader.text(), errorCode: reader.int16(), errorMessage: reader.textOrNull() }
-}
-
-function readTopicMetadata(reader: WireReader): TopicMetadata {
-  const errorCode = reader.int16()
-  const topic = reader.text()
-  const topicId = reader.id()
-  reader.bool() // internal
-  const partitions = reader.array(() => {
-    const code = reader.int16()
-    const partition = reader.int32()
-    const leader = reader.int32()
-    const leaderEpoch = reader.int32()
-    const replicas = reader.array(() => reader.int32())
-    reader.array(() => reader.int32()) // in sync
-    reader.array(() => reader.int32()) // offline
-    reader.tags()
-    return { partition, errorCode: code, leader, leaderEpoch, replicas }
-  })
-  reader.int32() // authorized operations
-  reader.tags()
-  return { topic, errorCode, topicId, partitions }
-}

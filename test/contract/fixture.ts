@@ -210,7 +210,11 @@ export class Session {
     }
   }
 
-  async offset(place: TopicPartition, at: 'earliest' | 'latest', isolation: Isolation): Promise<number> {
+  async offset(
+    place: TopicPartition,
+    at: 'earliest' | 'latest' | number,
+    isolation: Isolation,
+  ): Promise<number> {
     const { partitions } = await this.send('ListOffsets', { isolation, partitions: [{ ...place, at }] })
     return only(partitions).offset
   }

@@ -382,6 +382,99 @@ export function groupContract(session: GetSession): void {
     })
   })
 
+  describe('DescribeGroups', () => {
+    const describeOne = async (s: Session, groupId: string) => {
+      const { groups } = await s.retry('DescribeGroups', { groups: [groupId] })
+      const [found] = groups
+      if (groups.length !== 1 || found === undefined) throw new Error(`${groups.length} groups`)
+      return found
+    }
+
+    test('one that nobody knows: Dead, and no error', async () => {
+      const s = session()
+      const groupId = s.name('group')
+      expect(await describeOne(s, groupId)).toEqual({
+        groupId,
+        errorCode: CODE.NONE,
+        state: 'Dead',
+        protocolName: '',
+        members: [],
+      })
+    })
+
+    test('a stable one: its protocol and its members', async () => {
+      const { s, groupId, first, second } = await pair()
+      const found = await describeOne(s, groupId)
+      expect(found).toMatchObject({ groupId, errorCode: CODE.NONE, state: 'Stable', protocolName: 'range' })
+      expect(found.members.map(({ memberId }) => memberId).sort()).toEqual(
+        [first.memberId, second.memberId].sort(),
+      )
+      for (const member of found.members) {
+        expect(member.groupInstanceId).toBeNull()
+        expect(member.clientId).not.toBe('')
+        expect(member.clientHost).not.toBe('')
+      }
+    })
+
+    test('a static member: its instance id', async () => {
+      const { s, groupId } = await alone('instance')
+      const { members } = await describeOne(s, groupId)
+      expect(members).toMatchObject([{ groupInstanceId: 'instance' }])
+    })
+
+    test('while it waits for members, and then for the assignment', async () => {
+      const { s, groupId, member: first } = await alone()
+      const second = new Member(s, groupId)
+      const joining = second.join()
+      await s.until(
+        () => first.heartbeat(),
+        (code) => code === CODE.REBALANCE_IN_PROGRESS,
+      )
+      const members = [first, second].map(() => ({ memberId: expect.any(String) }))
+      const waiting = { protocolName: '', members }
+      expect(await describeOne(s, groupId)).toMatchObject({ ...waiting, state: 'PreparingRebalance' })
+      await Promise.all([joining, first.join()])
+      expect(await describeOne(s, groupId)).toMatchObject({ ...waiting, state: 'CompletingRebalance' })
+    })
+
+    // Kafka 4 describes what stands in its log, and a group comes there with its first assignment.
+    test('while it waits for its first assignment: CompletingRebalance, or not known yet', async () => {
+      const s = session()
+      const member = new Member(s, s.name('group'))
+      await member.join()
+      expect(['CompletingRebalance', 'Dead']).toContain((await describeOne(s, member.groupId)).state)
+    })
+
+    test('whose members have left: Empty', async () => {
+      const { s, groupId, member } = await alone()
+      await member.leave()
+      expect(await describeOne(s, groupId)).toMatchObject({ state: 'Empty', protocolName: '', members: [] })
+    })
+
+    test('of which only offsets are known: Empty', async () => {
+      const s = session()
+      const groupId = s.name('group')
+      const producer = await s.producer()
+      const place = { topic: await s.topic(), partition: 0 }
+      await s.addOffsets(producer, groupId)
+      await s.commitOffset(producer, groupId, place, 1)
+      await s.finish(producer, true)
+      expect(await describeOne(s, groupId)).toMatchObject({ errorCode: 0, state: 'Empty', members: [] })
+    })
+
+    test('several at once', async () => {
+      const { s, groupId } = await alone()
+      const other = s.name('group')
+      const { groups } = await s.retry('DescribeGroups', { groups: [other, groupId] })
+      expect(new Map(groups.map((group) => [group.groupId, group.state]))).toEqual(
+        new Map([
+          [other, 'Dead'],
+          [groupId, 'Stable'],
+        ]),
+      )
+    })
+  })
+
   describe('Static members', () => {
     test('join at once, without 79', async () => {
       const s = session()

@@ -2,10 +2,10 @@
 import { crc32c } from '@node-rs/crc32'
 import { describe, expect, test } from 'vitest'
 import { CODE } from '../../src/kafka/error-codes.ts'
-import { controlBatch, placeBatch } from '../../src/kafka/record-batch.ts'
+import { BatchWriter, controlBatch, placeBatch } from '../../src/kafka/record-batch.ts'
 import type { Requests } from '../../src/ports.ts'
 import type { TopicPartition } from '../../src/types.ts'
-import { batch, batches, COMPACTED, only, type Pair, seen, type Traits } from './fixture.ts'
+import { batch, batches, COMPACTED, NO_OWNER, only, type Pair, seen, type Traits } from './fixture.ts'
 import type { GetSession } from './wire.contract.ts'
 
 const A: readonly Pair[] = [['a', '1']]
@@ -463,6 +463,87 @@ export function logContract(session: GetSession, traits: Traits): void {
       const place = { topic: await s.topic(), partition: 0 }
       await s.produce(place, batch(AB))
       expect(await s.offset(place, 'latest', 'read_uncommitted')).toBe(2)
+    })
+
+    describe('by time', () => {
+      const base = Date.now() - 60_000
+      /** Offsets 0 and 1 a second after `base`, then one each a second later; the third one stands before its turn. */
+      const open = async (configs: Readonly<Record<string, string>> = {}) => {
+        const s = session()
+        const place = { topic: await s.topic(1, configs), partition: 0 }
+        const at = (seconds: number, pairs = A) => batch(pairs, { timestamp: base + seconds * 1_000 })
+        await s.produce(place, at(1, AB))
+        await s.produce(place, at(3))
+        await s.produce(place, at(2))
+        await s.produce(place, at(4))
+        const offset = (
+          seconds: number,
+          isolation: 'read_committed' | 'read_uncommitted' = 'read_committed',
+        ) => s.offset(place, base + seconds * 1_000, isolation)
+        return { s, place, at, offset }
+      }
+
+      test('the first record of at least this time', async () => {
+        const { offset } = await open()
+        expect(await offset(0)).toBe(0)
+        expect(await offset(1)).toBe(0)
+        expect(await offset(1.001)).toBe(2)
+        // The record of second 2 comes behind one that is late enough already.
+        expect(await offset(2)).toBe(2)
+        expect(await offset(3.5)).toBe(4)
+        expect(await offset(4)).toBe(4)
+      })
+
+      test('later than all: -1', async () => {
+        const { offset } = await open()
+        expect(await offset(4.001)).toBe(-1)
+      })
+
+      test('of an empty partition: -1', async () => {
+        const s = session()
+        const place = { topic: await s.topic(), partition: 0 }
+        expect(await s.offset(place, 0, 'read_committed')).toBe(-1)
+      })
+
+      test('within a batch of several times', async () => {
+        const { s, place } = await open()
+        const writer = new BatchWriter()
+        for (const seconds of [10, 20, 30]) writer.add(base + seconds * 1_000, null, Buffer.from('v'))
+        await s.produce(place, Buffer.from(writer.build(NO_OWNER)))
+        expect(await s.offset(place, base + 15_000, 'read_committed')).toBe(6)
+      })
+
+      test('below the start of the log: not before the start', async () => {
+        const { s, place, offset } = await open()
+        const partitions = [{ ...place, offset: 1 }]
+        await s.send('DeleteRecords', { partitions, timeoutMs: 30_000 })
+        expect(await offset(0)).toBe(1)
+      })
+
+      test('at or beyond the last stable offset: -1 under read_committed', async () => {
+        const { s, place, offset } = await open()
+        const producer = await s.producer()
+        await s.begin(producer, place)
+        const records = batch(A, { ...producer, baseSequence: 0, timestamp: base + 9_000 })
+        await s.produce(place, records, producer.transactionalId)
+        expect(await offset(9, 'read_uncommitted')).toBe(5)
+        expect(await offset(9, 'read_committed')).toBe(-1)
+        expect(await offset(4, 'read_committed')).toBe(4)
+        await s.finish(producer, true)
+        expect(await offset(9, 'read_committed')).toBe(5)
+      })
+
+      test('a transaction’s marker counts, with the time at which it was written', async () => {
+        const { s, place } = await open()
+        const producer = await s.producer()
+        await s.transaction(producer, place, 0, A, true)
+        const marker = (await s.offset(place, 'latest', 'read_committed')) - 1
+        const { records } = await s.fetch(place, marker, 'read_committed')
+        const written = Number(Buffer.from(records).readBigInt64BE(35))
+        await s.produce(place, batch(A, { timestamp: written + 5_000 }))
+        expect(await s.offset(place, written + 1, 'read_committed')).toBe(marker + 1)
+        expect(await s.offset(place, written, 'read_committed')).toBeGreaterThanOrEqual(marker - 1)
+      })
     })
 
     test('of a partition that is not there: 3', async () => {

@@ -84,6 +84,7 @@ const stories: { [A in Api]: { request: Requests[A]; answers: Answers[A][] } } =
       partitions: [
         { ...at('a', 0), at: 'earliest' },
         { ...at('a', 1), at: 'latest' },
+        { ...at('a', 2), at: 1_700_000_000_123 },
       ],
     },
     answers: [
@@ -276,6 +277,26 @@ const stories: { [A in Api]: { request: Requests[A]; answers: Answers[A][] } } =
         ],
       },
       { errorCode: 16, partitions: [] },
+    ],
+  },
+  DescribeGroups: {
+    request: { groups: ['g', 'h'] },
+    answers: [
+      {
+        groups: [
+          {
+            groupId: 'g',
+            errorCode: 0,
+            state: 'Stable',
+            protocolName: 'druse',
+            members: [
+              { memberId: 'm', groupInstanceId: 'i', clientId: 'c', clientHost: '/10.0.0.1' },
+              { memberId: 'n', groupInstanceId: null, clientId: 'd', clientHost: '/10.0.0.2' },
+            ],
+          },
+          { groupId: 'h', errorCode: 16, state: '', protocolName: '', members: [] },
+        ],
+      },
     ],
   },
   DescribeConfigs: {
