@@ -1,26 +1,22 @@
 /**
  * The wire contract on real Kafka, the one that decides: where another broker differs, that one is wrong.
- * Give it a cluster of one node that nobody else needs: KAFKA_BROKERS=host:port. Most of its minutes are waits for the
- * cleaner, which a broker with log.cleaner.backoff.ms=100 spares.
+ * A broker of one's own (KAFKA_BROKERS) has to be a cluster of one node. Its minutes are then mostly waits for the cleaner,
+ * which log.cleaner.backoff.ms=100 spares.
  */
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { test } from 'vitest'
 import { kafkaWire } from '../../src/kafka/kafkajs.ts'
 import { batch, type Cluster, COMPACTED, Session, seen, type Traits } from '../contract/fixture.ts'
 import { wireContract } from '../contract/wire.contract.ts'
-
-const brokers = process.env.KAFKA_BROKERS?.split(',')
+import { describeOnEachKafka } from '../stack/kafka.ts'
 
 /** Kafka's defaults: group.min.session.timeout.ms, transactions looked through every 10 s, the cleaner's turn every 15 s. */
 const TRAITS: Traits = { sessionTimeoutMs: 6_000, patienceMs: 30_000, canCompact: true }
 
-if (brokers === undefined) {
-  test.skip('the wire contract on real Kafka: KAFKA_BROKERS is not set', () => {})
-} else {
+describeOnEachKafka('behind kafkajs', async ({ brokers }) => {
   const traits = { ...TRAITS, losesPendingOfRefusedCommit: !(await isKafka4(brokers[0] as string)) }
   wireContract('Kafka', traits, async () => cluster(brokers))
-}
+})
 
 function cluster(brokers: readonly string[]): Cluster {
   const wire = kafkaWire({ brokers })
