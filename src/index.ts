@@ -22,7 +22,7 @@ export type { DruseOptions, DruseSettings } from './runtime/options.ts'
 export type { CommittedRegion } from './runtime/query.ts'
 export type { RestoreProgress } from './runtime/restore.ts'
 export type { TaskHealth, TaskStatus } from './runtime/task-table.ts'
-export { type ReadTopicOptions, readTopic } from './runtime/topic-reader.ts'
+export { type ReadTopicOptions, readTopic, TopicReader } from './runtime/topic-reader.ts'
 export {
   type ProducedRecord,
   type ProducerTopic,

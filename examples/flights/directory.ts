@@ -1,15 +1,23 @@
 /**
- * The demo's directory:
+ * The demo's directory, of one process:
  *
- *   flights-demo.json   says that the directory is the demo's
- *   broker/             topics, transactions and committed offsets of the embedded broker, if it is that
+ *   flights-demo.json   says that the directory is the demo's, and of which job
+ *   broker/             topics, transactions and committed offsets of the embedded broker, unless Kafka has them
  *   state/              regions
- *   schemas.json        ids of the Avro schemas
+ *   schemas.json        ids of the Avro schemas, unless a registry has them
  */
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DruseError, embeddedBroker, levelDisk, localRegistry, type Registry } from '../../src/index.ts'
+import { isDeepStrictEqual } from 'node:util'
+import {
+  type Disk,
+  DruseError,
+  embeddedBroker,
+  levelDisk,
+  localRegistry,
+  type Registry,
+} from '../../src/index.ts'
 
 const MARKER = 'flights-demo.json'
 const BROKER = 'broker'
@@ -17,14 +25,22 @@ const STATE = 'state'
 const SCHEMAS = 'schemas.json'
 
 export const DEFAULT_DIRECTORY = fileURLToPath(new URL('../../data/flights', import.meta.url))
-/** State and schema ids of a job on Kafka: those of another cluster do not fit. */
-export const KAFKA_DIRECTORY = fileURLToPath(new URL('../../data/flights-kafka', import.meta.url))
+
+/** What a directory belongs to: nothing in it fits anything else. */
+export interface Job {
+  readonly application: string
+  readonly topics: 'embedded' | 'kafka'
+  readonly schemas: 'file' | 'registry'
+}
 
 export interface Directory {
   readonly path: string
   readonly broker: string
   readonly state: string
   readonly registry: Registry
+  readonly isRegistryShared: boolean
+  /** Whether ids of schemas are known here that were given by an earlier run. */
+  hasSchemas(): Promise<boolean>
 }
 
 /** Shared by feeder, application and report, so that an id means one schema to all of them. */
@@ -33,7 +49,11 @@ export function registryIn(path: string): Registry {
 }
 
 /** Makes the directory, or finds the one of an earlier run; `fresh` empties it first. Refuses one that is not its own. */
-export async function openDirectory(given: string, fresh: boolean): Promise<Directory> {
+export async function openDirectory(
+  given: string,
+  job: Job,
+  { fresh, registry }: { readonly fresh: boolean; readonly registry: Registry | undefined },
+): Promise<Directory> {
   const path = resolve(given)
   await mkdir(path, { recursive: true })
   // What begins with ~ is a marker that a kill has cut off.
@@ -43,11 +63,31 @@ export async function openDirectory(given: string, fresh: boolean): Promise<Dire
       `${path} is not empty and not of this demo: ${MARKER} is missing. Choose another directory with --data-dir`,
     )
   }
-  if (fresh && names.includes(MARKER)) await empty(path)
   const disk = levelDisk(path)
+  if (fresh && names.includes(MARKER)) await empty(path)
+  else await assertOwn(disk, job)
   // First of all, so that a directory that was begun and then cut off is known again.
-  await disk.writeText(MARKER, `${JSON.stringify({ demo: 'druse flights', version: 1 })}\n`)
-  return { path, broker: join(path, BROKER), state: join(path, STATE), registry: registryIn(path) }
+  await disk.writeText(MARKER, `${JSON.stringify({ demo: 'druse flights', version: 2, job })}\n`)
+  return {
+    path,
+    broker: join(path, BROKER),
+    state: join(path, STATE),
+    registry: registry ?? registryIn(path),
+    isRegistryShared: registry !== undefined,
+    hasSchemas: async () => registry !== undefined || (await disk.readText(SCHEMAS)) !== undefined,
+  }
+}
+
+async function assertOwn(disk: Disk, job: Job): Promise<void> {
+  const text = await disk.readText(MARKER)
+  if (text === undefined) return
+  const found = (JSON.parse(text) as { readonly job?: Job }).job
+  if (isDeepStrictEqual(found, job)) return
+  const shown = (of: Job | undefined): string =>
+    of === undefined ? 'an older version' : `${of.application}, topics: ${of.topics}, schemas: ${of.schemas}`
+  throw new Error(
+    `${disk.root} is of another job (${shown(found)}) than this one (${shown(job)}). Choose another directory with --data-dir`,
+  )
 }
 
 /** Only what the demo has made: whatever else lies there stays. */

@@ -1,6 +1,6 @@
 /**
- * Feeds the topics from lists, exactly once: records and the position in the list are committed in one transaction,
- * so that after a kill the next feeder goes on where the last committed transaction ended.
+ * Feeds topics from lists, exactly once: records and the position in the list are committed in one transaction, so
+ * that after a kill the next feeder goes on where the last committed transaction ended.
  */
 import {
   type ProducedRecord,
@@ -14,12 +14,11 @@ import {
 /** Says which record of its list it is; operators hand it on, so that sinks can be checked record by record. */
 export const INDEX_HEADER = 'index'
 
-const TRANSACTION_RECORDS = 250
-
 export interface Feed<V> {
   readonly topic: string
   readonly value: Serde<V>
-  readonly records: readonly Omit<ProducedRecord<string, V>, 'headers'>[]
+  /** The list from a position on; each group becomes a transaction. */
+  from(position: number): AsyncIterable<readonly Omit<ProducedRecord<string, V>, 'headers'>[]>
 }
 
 export class Feeder {
@@ -29,7 +28,7 @@ export class Feeder {
     this.#producer = producer
   }
 
-  /** Ends what a feeder that was killed had left open. */
+  /** Ends what a feeder that was killed had left open, and fences one that is alive. */
   static async open(wire: Wire, registry: Registry, transactionalId: string): Promise<Feeder> {
     return new Feeder(await TransactionalProducer.open({ wire, registry, transactionalId }))
   }
@@ -41,21 +40,24 @@ export class Feeder {
 
   /** Feeds the rest of a list; between transactions it tells how many are fed, and stops if it is asked to. */
   async feed<V>(
-    { topic, value, records }: Feed<V>,
+    { topic, value, from }: Feed<V>,
     onFed: (fed: number) => void,
     signal: AbortSignal,
   ): Promise<void> {
     const target = await this.#producer.topic(topic, { key: string, value })
-    for (let from = await this.position(topic); from < records.length && !signal.aborted; ) {
-      const to = Math.min(from + TRANSACTION_RECORDS, records.length)
-      await this.#producer.transact({ topic, partition: 0 }, to, (transaction) => {
-        for (const [i, record] of records.slice(from, to).entries()) {
-          const index = { key: INDEX_HEADER, value: Buffer.from(String(from + i)) }
+    let position = await this.position(topic)
+    onFed(position)
+    for await (const records of from(position)) {
+      if (signal.aborted) return
+      const begin = position
+      position += records.length
+      await this.#producer.transact({ topic, partition: 0 }, position, (transaction) => {
+        for (const [i, record] of records.entries()) {
+          const index = { key: INDEX_HEADER, value: Buffer.from(String(begin + i)) }
           transaction.send(target, { ...record, headers: [index] })
         }
       })
-      from = to
-      onFed(from)
+      onFed(position)
     }
   }
 

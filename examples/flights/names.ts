@@ -1,4 +1,6 @@
-/** Names on the cluster. With prefixes, several of these jobs share one. */
+import type { DataSetName } from './data.ts'
+
+/** Names on the cluster. Jobs with other data or another prefix have others, and run side by side. */
 export interface Names {
   readonly application: string
   /** Transactional id of the feeder, and the group of its positions. */
@@ -9,13 +11,14 @@ export interface Names {
   readonly lateFlights: string
 }
 
-export function namesOf(prefix: string): Names {
+export function namesOf(data: DataSetName, prefix: string): Names {
+  const name = (plain: string): string => `${prefix}${plain}${data === 'flights-3m' ? '-3m' : ''}`
   return {
-    application: `${prefix}flight-delays`,
-    feeder: `${prefix}flights-feeder`,
-    flights: `${prefix}flights`,
-    airports: `${prefix}airports`,
-    airportDelays: `${prefix}airport-delays`,
-    lateFlights: `${prefix}late-flights`,
+    application: name('flight-delays'),
+    feeder: name('flights-feeder'),
+    flights: name('flights'),
+    airports: name('airports'),
+    airportDelays: name('airport-delays'),
+    lateFlights: name('late-flights'),
   }
 }

@@ -1,10 +1,15 @@
 import { parseArgs } from 'node:util'
-import { DEFAULT_DIRECTORY, KAFKA_DIRECTORY } from './directory.ts'
+import { DATA_SETS, type DataSetName } from './data.ts'
+import { DEFAULT_DIRECTORY } from './directory.ts'
 
 export interface Options {
+  readonly data: DataSetName
+  /** Undefined: all of them. */
+  readonly flights: number | undefined
   /** Undefined: the embedded broker. */
   readonly brokers: readonly string[] | undefined
   readonly prefix: string
+  readonly feeds: boolean
   readonly directory: string
   readonly fresh: boolean
   readonly report: string | undefined
@@ -16,40 +21,61 @@ export const USAGE = `Usage: npm start -- [options]
 Feeds 20 000 flights into topics of an embedded broker, or of Kafka, and keeps, per airport, how late its flights arrive.
 Interrupt or kill it as you like and start it again: it goes on where it was, and ends with the same figures.
 
-  --brokers LIST   on Kafka: HOST:PORT[,HOST:PORT...]
-  --prefix TEXT    put before the names of topics, groups and transactional ids: a job of its own on the same cluster
-  --data-dir DIR   where topics and state are kept (default: data/flights in the repository; with --brokers, where the
-                   topics are elsewhere, data/flights-kafka)
+  --data NAME      flights-20k (the default), or flights-3m: three million
+  --flights N      only the first N of them
+  --data-dir DIR   where topics and state are kept (default: a directory of the job below data/ in the repository)
   --fresh          start over: deletes what earlier runs have left in the directory; not with --brokers
   --report FILE    write the figures, read back from the sink topics, to FILE as JSON
   --progress MS    how often to show progress (default: 1000; on a terminal 100)
   --help           show this
+
+On Kafka:
+  --brokers LIST   HOST:PORT[,HOST:PORT...]
+  --no-feed        take part in the job of another process, which feeds; with a --data-dir of its own
+  --prefix TEXT    put before the names of topics, groups and transactional ids: a job of its own on the same cluster
 `
 
 export class UsageError extends Error {}
 
 /** Undefined: help is asked for. Errors: UsageError. */
 export function parseOptions(args: readonly string[]): Options | undefined {
-  const { help, brokers, prefix, report, fresh, progress, 'data-dir': directory } = parse(args)
-  if (help) return undefined
-  const progressMs = Number(progress ?? (process.stdout.isTTY ? 100 : 1000))
-  if (!Number.isSafeInteger(progressMs) || progressMs < 1) {
-    throw new UsageError(`--progress ${progress}: a whole number of milliseconds from 1 is needed`)
-  }
+  const given = parse(args)
+  if (given.help) return undefined
+  const { brokers, prefix, report, fresh = false } = given
+  const data = DATA_SETS.find((name) => name === (given.data ?? DATA_SETS[0]))
+  if (data === undefined) throw new UsageError(`--data ${given.data} is none of ${DATA_SETS.join(', ')}`)
+  const feeds = !given['no-feed']
   if (brokers === '') throw new UsageError('--brokers is empty')
+  if (brokers === undefined && (prefix !== undefined || !feeds)) {
+    throw new UsageError(`${feeds ? '--prefix' : '--no-feed'} is for Kafka: give --brokers`)
+  }
   if (brokers !== undefined && fresh) {
     throw new UsageError(
-      '--fresh deletes no topics on Kafka, others may use them: start over under other names, with --prefix and another --data-dir',
+      '--fresh deletes no topics on Kafka, for others may use them. To start over beside them, give another --prefix and --data-dir',
     )
   }
+  const directory = [
+    DEFAULT_DIRECTORY,
+    data === 'flights-3m' ? '-3m' : '',
+    brokers === undefined ? '' : '-kafka',
+  ]
   return {
+    data,
+    flights: given.flights === undefined ? undefined : wholeNumber('--flights', given.flights),
     brokers: brokers?.split(','),
     prefix: prefix ?? '',
-    directory: directory ?? (brokers === undefined ? DEFAULT_DIRECTORY : KAFKA_DIRECTORY),
-    fresh: fresh ?? false,
+    feeds,
+    directory: given['data-dir'] ?? directory.join(''),
+    fresh,
     report,
-    progressMs,
+    progressMs: wholeNumber('--progress', given.progress ?? (process.stdout.isTTY ? '100' : '1000')),
   }
+}
+
+function wholeNumber(option: string, text: string): number {
+  const number = Number(text)
+  if (Number.isSafeInteger(number) && number >= 1) return number
+  throw new UsageError(`${option} ${text}: a whole number from 1 is needed`)
 }
 
 function parse(args: readonly string[]) {
@@ -57,12 +83,15 @@ function parse(args: readonly string[]) {
     return parseArgs({
       args: [...args],
       options: {
-        brokers: { type: 'string' },
-        prefix: { type: 'string' },
+        data: { type: 'string' },
+        flights: { type: 'string' },
         'data-dir': { type: 'string' },
         fresh: { type: 'boolean' },
         report: { type: 'string' },
         progress: { type: 'string' },
+        brokers: { type: 'string' },
+        'no-feed': { type: 'boolean' },
+        prefix: { type: 'string' },
         help: { type: 'boolean' },
       },
     }).values

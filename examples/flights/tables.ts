@@ -1,7 +1,7 @@
 /** The report for people. */
 
-import type { Sinks } from './report.ts'
 import type { DelayStats } from './serdes.ts'
+import type { Sinks } from './sinks.ts'
 
 const ROWS = 10
 /** Of an airport with fewer flights, a mean says little. */

@@ -64,7 +64,7 @@ export function flightsJob(names: Names) {
 }
 
 /** For `druse describe` and `druse run`. */
-export const { topology } = flightsJob(namesOf(''))
+export const { topology } = flightsJob(namesOf('flights-20k', ''))
 
 /** For `druse run`: schemas have the ids that the demo gave them. */
 export function options(): Partial<DruseOptions> {
