@@ -11,7 +11,7 @@
  * Needs Docker, or a JDK (17 or later) and Maven; KAFKA_BROKERS is of no use here. A cluster that a test leaves open
  * goes with the run.
  */
-import { describeOn } from './kafka.ts'
+import { describeOn } from './describe-on.ts'
 import { ask, type ClusterSpec, KAFKA_VERSION } from './requests.ts'
 
 export interface RunningCluster extends AsyncDisposable {

@@ -10,7 +10,7 @@
  * and Maven are. With neither the tests are skipped, or fail if DRUSE_REQUIRE_KAFKA=1. DRUSE_KAFKA_VERSIONS=3.9.2,4.1.0
  * starts these versions: `describeOnEachKafka` runs on all of them, `describeOnKafka` on the first.
  */
-import { describe, test } from 'vitest'
+import { describeOn } from './describe-on.ts'
 import { ask, type Found, KAFKA_VERSION } from './requests.ts'
 
 export interface Kafka {
@@ -46,15 +46,4 @@ export function describeOnKafka(title: string, body: (kafka: Kafka) => void | Pr
 /** On a broker of each version: for what a client may rely on, whatever the version. */
 export function describeOnEachKafka(title: string, body: (kafka: Kafka) => void | Promise<void>): void {
   for (const candidate of candidates) describeOn(`${title}: ${candidate.title}`, candidate.kafka, body)
-}
-
-/** Skipped, or failed, where it is missing; a line at the end of the run says what to do about it. */
-export function describeOn<T>(title: string, what: Found<T>, body: (found: T) => void | Promise<void>): void {
-  if ('found' in what) describe(title, () => body(what.found))
-  else if (process.env.DRUSE_REQUIRE_KAFKA !== '1') test.skip(title, () => {})
-  else {
-    test(title, () => {
-      throw new Error(what.missing)
-    })
-  }
 }

@@ -6,7 +6,7 @@
  *
  * It is the one that REGISTRY_URL names, or else is started: Apicurio Registry, found as Kafka is (kafka.ts).
  */
-import { describeOn } from './kafka.ts'
+import { describeOn } from './describe-on.ts'
 import { ask } from './requests.ts'
 
 const registry = await ask('registry', {})

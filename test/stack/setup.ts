@@ -12,7 +12,6 @@ import type { TestProject } from 'vitest/node'
 const KEEPER = fileURLToPath(new URL('keeper/main.ts', import.meta.url))
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  // The warning is about how kafkajs counts time.
   // Detached: a Ctrl-C in the terminal is for Vitest; the keeper has to tidy up after it.
   const keeper = spawn(process.execPath, ['--disable-warning=TimeoutNegativeWarning', KEEPER], {
     stdio: ['pipe', 'pipe', 'inherit'],

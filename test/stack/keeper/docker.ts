@@ -24,8 +24,7 @@ const STOP_LIMIT_S = 60
 
 const kafkaImage = (version: string): string => `apache/kafka:${version}`
 
-/** A container of its own accord ends only when it fails, and then it is gone, with what it said. */
-const NEVER = new Promise<string>(() => {})
+const LOG_LINES_SHOWN = 20
 
 export function docker(): Engine {
   return {
@@ -50,6 +49,8 @@ async function prepare(image: string): Promise<void> {
   await getReaper(client)
 }
 
+type Container = ReturnType<ContainerRuntimeClient['container']['getById']>
+
 async function openNodes(spec: ClusterSpec): Promise<Nodes> {
   const client = await getContainerRuntimeClient()
   const { host } = client.info.containerRuntime
@@ -58,7 +59,7 @@ async function openNodes(spec: ClusterSpec): Promise<Nodes> {
   const clusterId = newClusterId()
   const ids = Array.from({ length: spec.nodes }, (_, i) => i + 1)
   const voters = ids.map((node) => `${node}@${alias(node)}:9093`).join()
-  const containers: StartedTestContainer[] = []
+  const firstStarts: Promise<StartedTestContainer>[] = []
   const nodes: Node[] = []
   for (const node of ids) {
     const port = await freePort()
@@ -91,18 +92,27 @@ async function openNodes(spec: ClusterSpec): Promise<Nodes> {
       address,
       async start(brokers) {
         if (container === undefined) {
-          container = await unstarted.start()
-          containers.push(container)
+          const first = unstarted.start()
+          firstStarts.push(first)
+          container = await first
         } else await running().start()
-        await untilBrokerAnswers(address, brokers, NEVER)
+        await untilBrokerAnswers(address, brokers, untilEnded(running()))
       },
       stop: () => running().stop({ t: STOP_LIMIT_S }),
       kill: () => running().kill(),
     })
   }
-  const remove = async () => {
-    await Promise.all(containers.map((container) => container.stop({ timeout: 0 })))
+  let removed: Promise<void> | undefined
+  const removeAll = async () => {
+    // One that is being started cannot be removed before it is.
+    const starts = await Promise.allSettled(firstStarts)
+    const started = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
+    await Promise.all(started.map((container) => container.stop({ timeout: 0 })))
     await network?.stop()
+  }
+  const remove = () => {
+    removed ??= removeAll()
+    return removed
   }
   return { nodes, remove }
 }
@@ -114,8 +124,20 @@ async function openRegistry(): Promise<Registry> {
     .withStartupTimeout(STARTUP_LIMIT_MS)
     .start()
   const url = `http://${container.getHost()}:${container.getMappedPort(REGISTRY_PORT)}/apis/ccompat/v7`
-  await untilRegistryAnswers(url, NEVER)
+  const client = await getContainerRuntimeClient()
+  await untilRegistryAnswers(url, untilEnded(client.container.getById(container.getId())))
   return { url, remove: async () => void (await container.stop({ timeout: 0 })) }
+}
+
+/** Gives the end of its log. */
+async function untilEnded(container: Container): Promise<string> {
+  try {
+    await container.wait()
+    const log = await container.logs({ stdout: true, stderr: true, tail: LOG_LINES_SHOWN })
+    return log.toString()
+  } catch (error) {
+    return (error as Error).message
+  }
 }
 
 /** As the image reads it: a dot is one underscore, an underscore two, a dash three. */

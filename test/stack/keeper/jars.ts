@@ -24,7 +24,7 @@ const LOG_LINES_SHOWN = 20
 /** `root` is a folder for data. */
 export function jars(root: string): Engine {
   return {
-    name: "Kafka's jars",
+    name: 'Java',
     async prepareKafka(version) {
       await needJava()
       await formatted(version)
@@ -32,7 +32,7 @@ export function jars(root: string): Engine {
     nodes: (spec) => openNodes(root, spec),
     async prepareRegistry() {
       await needJava()
-      await registryJar(REGISTRY_VERSION)
+      await registryJar()
     },
     openRegistry: () => openRegistry(root),
   }
@@ -106,10 +106,8 @@ function formatted(version: string): Promise<string> {
   })
 }
 
-const REGISTRY_VERSION = '3.0.9'
-
 async function openRegistry(root: string): Promise<Registry> {
-  const jar = await registryJar(REGISTRY_VERSION)
+  const jar = await registryJar()
   const port = await freePort()
   const folder = await mkdtemp(join(root, 'registry-'))
   const process = new JavaProcess(['-Xmx256m', '-jar', jar], join(folder, 'log'), {

@@ -13,6 +13,7 @@ import { untilBrokerAnswers, untilRegistryAnswers } from './answers.ts'
 import { docker } from './docker.ts'
 import type { Engine, Nodes } from './engine.ts'
 import { jars } from './jars.ts'
+import { endMaven } from './maven.ts'
 
 const TAKEN = /address already in use|already allocated|already in use/i
 const ATTEMPTS = 3
@@ -45,7 +46,7 @@ async function engineFor(
   }
   missing.add(what)
   const toDo = `Start Docker, or install a JDK (17 or later) and Maven${instead}.`
-  return { missing: `There is no ${what} to test on (${reasons.join('; ')}). ${toDo}` }
+  return { missing: `Nothing gives ${what} to test on (${reasons.join('; ')}). ${toDo}` }
 }
 
 async function openCluster(engine: Engine, spec: ClusterSpec): Promise<Nodes> {
@@ -62,8 +63,8 @@ async function openCluster(engine: Engine, spec: ClusterSpec): Promise<Nodes> {
 }
 
 async function removeNow(one: () => Promise<void>): Promise<void> {
-  await one()
   remove.delete(one)
+  await one()
 }
 
 const addresses = ({ nodes }: Nodes): string[] => nodes.map(({ address }) => address)
@@ -94,7 +95,7 @@ async function findRegistry(): Promise<Answer<'registry'>> {
     return { found: { url: REGISTRY_URL } }
   }
   const prepare = (engine: Engine) => engine.prepareRegistry()
-  const engine = await engineFor('schema registry', prepare, ', or set REGISTRY_URL')
+  const engine = await engineFor('a schema registry', prepare, ', or set REGISTRY_URL')
   if ('missing' in engine) return engine
   const registry = await engine.found.openRegistry()
   remove.add(registry.remove)
@@ -172,9 +173,17 @@ const server = createServer((request, response) => {
 
 async function close(): Promise<void> {
   server.close()
-  await Promise.race([Promise.all(underWay), new Promise((resolve) => setTimeout(resolve, 60_000))])
-  await Promise.allSettled(Array.from(remove, (one) => one()))
+  endMaven()
+  await removeAll()
+  // What was only begun then has failed by now, or is there.
+  await Promise.all(underWay)
+  await removeAll()
   await rm(root, { recursive: true, force: true })
+}
+
+async function removeAll(): Promise<void> {
+  const removals = await Promise.allSettled(Array.from(remove, removeNow))
+  for (const removal of removals) if (removal.status === 'rejected') console.error(removal.reason)
 }
 
 const socket = join(root, 'socket')

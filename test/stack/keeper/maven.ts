@@ -1,6 +1,7 @@
-/** Java programs from Maven's repositories, in a cache below node_modules. */
+/** Java programs from Maven's central repository, in a cache below node_modules. */
 import { execFile } from 'node:child_process'
-import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { access, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -8,8 +9,21 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 
 const CACHE = fileURLToPath(new URL('../../../node_modules/.cache/druse-stack', import.meta.url))
-const KAFKA = fileURLToPath(new URL('kafka.xml', import.meta.url))
+const POM = fileURLToPath(new URL('kafka.xml', import.meta.url))
 const JAVA_LOWEST = 17
+const REGISTRY = {
+  version: '3.0.9',
+  address:
+    'https://repo.maven.apache.org/maven2/io/apicurio/apicurio-registry-app/3.0.9/apicurio-registry-app-3.0.9-all.tar.gz',
+  sha256: '2b28181501a20cbf6efcd77f9b7153908fc01f3d3a7c32024c0bd9e1b04c8a43',
+}
+
+const ending = new AbortController()
+
+/** Ends what runs, and lets nothing more begin. */
+export function endMaven(): void {
+  ending.abort()
+}
 
 export const JAVA = process.env.JAVA_HOME ? join(process.env.JAVA_HOME, 'bin', 'java') : 'java'
 
@@ -23,35 +37,34 @@ export async function needJava(): Promise<void> {
 
 /** The folder with the jars of a broker. */
 export function kafkaJars(version: string): Promise<string> {
-  // What a broker logs through.
-  const [group, artifact, log] = version.startsWith('3.')
-    ? ['org.slf4j', 'slf4j-reload4j', '1.7.36']
-    : ['org.apache.logging.log4j', 'log4j-slf4j-impl', '2.24.3']
+  // Kafka 3 logs through something else than Kafka 4.
+  const log = version.startsWith('3.')
+    ? ['-Dlog.group=org.slf4j', '-Dlog.artifact=slf4j-reload4j', '-Dlog.version=1.7.36']
+    : []
   return cached(`kafka-${version}`, (folder) =>
     maven(
-      '--file',
-      KAFKA,
       'dependency:copy-dependencies',
       `-Dkafka.version=${version}`,
-      `-Dlog.group=${group}`,
-      `-Dlog.artifact=${artifact}`,
-      `-Dlog.version=${log}`,
+      ...log,
       `-DoutputDirectory=${folder}`,
     ),
   )
 }
 
-/** The jar to start Apicurio Registry with. */
-export async function registryJar(version: string): Promise<string> {
-  const folder = await cached(`apicurio-${version}`, (folder) =>
-    maven(
-      '--file',
-      KAFKA,
-      'dependency:unpack',
-      `-Dartifact=io.apicurio:apicurio-registry-app:${version}:tar.gz:all`,
-      `-DoutputDirectory=${folder}`,
-    ),
-  )
+/** The jar to start Apicurio Registry with. Maven itself cannot have it: a parent of its POM is not published. */
+export async function registryJar(): Promise<string> {
+  const folder = await cached(`apicurio-${REGISTRY.version}`, async (folder) => {
+    const response = await fetch(REGISTRY.address, { signal: ending.signal })
+    if (!response.ok) throw new Error(`${REGISTRY.address} answers ${response.status}`)
+    const archive = Buffer.from(await response.arrayBuffer())
+    if (createHash('sha256').update(archive).digest('hex') !== REGISTRY.sha256) {
+      throw new Error(`${REGISTRY.address} is not what it was`)
+    }
+    const path = join(folder, 'archive')
+    await writeFile(path, archive)
+    await run('tar', ['-xzf', path, '-C', folder])
+    await rm(path)
+  })
   const jar = (await readdir(folder)).find((name) => name.endsWith('-runner.jar'))
   if (jar === undefined) throw new Error(`${folder} has no jar to start the registry with`)
   return join(folder, jar)
@@ -59,7 +72,9 @@ export async function registryJar(version: string): Promise<string> {
 
 async function maven(...args: string[]): Promise<void> {
   try {
-    await run('mvn', ['--quiet', '--batch-mode', ...args])
+    await run('mvn', ['--quiet', '--batch-mode', '--strict-checksums', '--file', POM, ...args], {
+      signal: ending.signal,
+    })
   } catch (error) {
     const { code, stdout } = error as { code?: unknown; stdout?: string }
     if (code === 'ENOENT') throw new Error('no Maven')
