@@ -73,6 +73,7 @@ const KINDS = {
   // record batches
   BATCH_CORRUPT: 'corrupt',
   BATCH_UNSUPPORTED: 'fatal',
+  BATCH_TOO_LARGE: 'fatal',
   // embedded broker
   BROKER_CLOSED: 'user',
 } as const satisfies Record<string, ErrorKind>

@@ -1,5 +1,6 @@
 export type { EmbeddedBroker } from './embedded/embedded-broker.ts'
 export { DruseError, ERROR_KINDS, type ErrorCode, type ErrorKind } from './errors.ts'
+export type { Compression } from './kafka/compression.ts'
 export { type KafkaWireOptions, kafkaWire } from './kafka/kafkajs.ts'
 export { type EmbeddedBrokerOptions, embeddedBroker } from './local.ts'
 export type {

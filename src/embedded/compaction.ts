@@ -9,16 +9,15 @@
  *
  * It is done in place, batch by batch, in chunks that are durable one after the other; wherever a crash cuts it off,
  * the log is whole. There are no segments, hence no active one: a round takes what Kafka would take right after a roll.
- * Compressed batches, which this broker cannot open, count as having no keys and are kept as they are.
  */
-import { crc32c } from '@node-rs/crc32'
 import { DruseError } from '../errors.ts'
 import {
-  BATCH_OVERHEAD_BYTES,
   type BatchHeader,
   controlTypeOf,
   RecordCursor,
   readBatchHeader,
+  recordBytes,
+  withRecords,
 } from '../kafka/record-batch.ts'
 import type { BatchEntry, ControlType } from './batch-entry.ts'
 import type { Journal } from './journal.ts'
@@ -198,7 +197,7 @@ class TransactionWalk {
 }
 
 function noteKeys({ bytes, header }: Batch, dirtyFrom: number, latest: Map<string, number>): void {
-  if (header.compression !== 0 || header.lastOffset < dirtyFrom) return
+  if (header.lastOffset < dirtyFrom) return
   const cursor = new RecordCursor(bytes, 0, header)
   for (let record = cursor.next(); record !== undefined; record = cursor.next()) {
     if (record.key !== null && record.offset >= dirtyFrom)
@@ -218,12 +217,11 @@ function cleanMarker(batch: Batch, walk: TransactionWalk, round: Round): Rewritt
 function cleanData(batch: Batch, walk: TransactionWalk, round: Round): Rewritten | 'removed' | undefined {
   const { entry, bytes, header } = batch
   const isAborted = walk.isAborted(header)
-  if (header.compression !== 0 && !isAborted) return undefined
   const kept: Buffer[] = []
   let hasTombstone = false
   if (!isAborted) {
     const isPastHorizon = entry.deleteHorizonMs >= 0 && entry.deleteHorizonMs <= round.nowMs
-    const slices = rawRecords(bytes, header)
+    const slices = rawRecords(recordBytes(bytes, 0, header), header.recordCount)
     const cursor = new RecordCursor(bytes, 0, header)
     for (const raw of slices) {
       const record = cursor.next()
@@ -261,10 +259,7 @@ function mustStay({ header, entry }: Batch, { log, lastOffset }: Round): boolean
 /** The same batch with only these records, at their old offsets. */
 function emptied(batch: Batch, kept: readonly Buffer[]): Rewritten {
   const { bytes, entry } = batch
-  const left = Buffer.concat([bytes.subarray(0, BATCH_OVERHEAD_BYTES), ...kept])
-  left.writeInt32BE(left.length - 12, 8)
-  left.writeInt32BE(kept.length, 57)
-  left.writeUInt32BE(crc32c(left.subarray(21)), 17)
+  const left = withRecords(bytes, batch.header, kept)
   const header = readBatchHeader(left, 0) as BatchHeader
   return { bytes: left, header, control: controlOf(batch), deleteHorizonMs: entry.deleteHorizonMs }
 }
@@ -279,10 +274,10 @@ function isGone(change: Rewritten | 'removed'): boolean {
 }
 
 /** The bytes of each record, its length included. */
-function rawRecords(bytes: Buffer, header: BatchHeader): Buffer[] {
+function rawRecords(bytes: Buffer, count: number): Buffer[] {
   const records: Buffer[] = []
-  let at = BATCH_OVERHEAD_BYTES
-  for (let i = 0; i < header.recordCount; i++) {
+  let at = 0
+  for (let i = 0; i < count; i++) {
     const from = at
     let zigzag = 0
     for (let shift = 0; ; shift += 7) {

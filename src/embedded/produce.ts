@@ -102,6 +102,8 @@ export class Producing {
       if (config.isCompacted && hasNullKey(bytes, header)) return CODE.INVALID_RECORD
     } catch (error) {
       if (DruseError.is(error, 'BATCH_CORRUPT')) return CODE.CORRUPT_MESSAGE
+      if (DruseError.is(error, 'BATCH_TOO_LARGE')) return CODE.MESSAGE_TOO_LARGE
+      if (DruseError.is(error, 'BATCH_UNSUPPORTED')) return CODE.INVALID_RECORD
       throw error
     }
     const latest = this.#context.clock.wallMs() + config.timestampAfterMaxMs
@@ -130,8 +132,6 @@ function headerOf(bytes: Buffer): BatchHeader | undefined {
 }
 
 function hasNullKey(bytes: Buffer, header: BatchHeader): boolean {
-  // What cannot be read is taken as it is; Kafka would decompress it.
-  if (header.compression !== 0) return false
   const cursor = new RecordCursor(bytes, 0, header)
   for (let record = cursor.next(); record !== undefined; record = cursor.next()) {
     if (record.key === null) return true

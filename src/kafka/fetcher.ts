@@ -31,7 +31,7 @@ export interface FetcherOptions {
 
 export interface FetcherHandlers {
   deliver(delivery: Delivery): void
-  /** The partition is no longer read. Errors: OFFSET_OUT_OF_RANGE, BATCH_CORRUPT, BATCH_UNSUPPORTED, KAFKA_REFUSED. */
+  /** The partition is no longer read. Errors: OFFSET_OUT_OF_RANGE, BATCH_CORRUPT, BATCH_UNSUPPORTED, BATCH_TOO_LARGE, KAFKA_REFUSED. */
   failed(partition: TopicPartition, error: DruseError): void
 }
 

@@ -14,6 +14,7 @@
  */
 import { DruseError } from '../errors.ts'
 import type { AbortedTransaction, FetchedPartition, Isolation } from '../ports.ts'
+import type { TopicPartition } from '../types.ts'
 import {
   type BatchHeader,
   controlTypeOf,
@@ -25,6 +26,8 @@ import {
 
 /** A batch to decode when its turn comes: see `openBatch`. */
 export interface VisibleBatch {
+  /** Where it was fetched. */
+  readonly from: TopicPartition
   readonly bytes: Buffer
   readonly at: number
   readonly header: BatchHeader
@@ -43,7 +46,7 @@ export interface Visible {
 
 /**
  * The batches with data that a reader at this isolation may see. Checksums are verified, records not yet decoded.
- * Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED, with topic, partition and the cause.
+ * Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED, BATCH_TOO_LARGE (of control records), with topic, partition and the cause.
  */
 export function visibleBatches(
   fetched: Pick<FetchedPartition, 'topic' | 'partition' | 'abortedTransactions' | 'records'>,
@@ -52,37 +55,54 @@ export function visibleBatches(
 ): Visible {
   try {
     const aborted = isolation === 'read_committed' ? (fetched.abortedTransactions ?? []) : []
-    return walk(asBuffer(fetched.records), fetchOffset, aborted)
-  } catch (error) {
-    if (!(error instanceof DruseError)) throw error
     const { topic, partition } = fetched
-    throw new DruseError(
-      error.code,
-      `Cannot read ${topic}-${partition} at offset ${fetchOffset}: ${error.message}`,
-      {
-        cause: error,
-        topic,
-        partition,
-        fetchOffset,
-      },
-    )
+    return walk(asBuffer(fetched.records), fetchOffset, aborted, { topic, partition })
+  } catch (error) {
+    throw unreadable(error, fetched, fetchOffset)
   }
 }
 
-/** The records of a visible batch that were asked for. Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED. */
+/** The records of a visible batch that were asked for. Errors: those of `RecordCursor`; see `unreadable`. */
 export function openBatch(batch: VisibleBatch): RecordCursor {
   return new RecordCursor(batch.bytes, batch.at, batch.header, batch.fromOffset)
 }
 
-/** The records of a delivery, in order. Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED. */
+/**
+ * The records of a delivery, in order.
+ * Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED, BATCH_TOO_LARGE, with topic, partition and the cause.
+ */
 export function* recordsOf(batches: readonly VisibleBatch[]): Generator<RawRecord> {
   for (const batch of batches) {
-    const cursor = openBatch(batch)
-    for (let record = cursor.next(); record !== undefined; record = cursor.next()) yield record
+    const next = readerOf(batch)
+    for (let record = next(); record !== undefined; record = next()) yield record
   }
 }
 
-function walk(bytes: Buffer, fetchOffset: number, aborted: readonly AbortedTransaction[]): Visible {
+function readerOf(batch: VisibleBatch): () => RawRecord | undefined {
+  let cursor: RecordCursor | undefined
+  return () => {
+    try {
+      cursor ??= openBatch(batch)
+      return cursor.next()
+    } catch (error) {
+      throw unreadable(error, batch.from, batch.header.baseOffset)
+    }
+  }
+}
+
+/** The error of a batch, with where it was fetched. */
+export function unreadable(error: unknown, { topic, partition }: TopicPartition, offset: number): unknown {
+  if (!(error instanceof DruseError)) return error
+  const message = `Cannot read ${topic}-${partition} at offset ${offset}: ${error.message}`
+  return new DruseError(error.code, message, { cause: error, topic, partition, offset })
+}
+
+function walk(
+  bytes: Buffer,
+  fetchOffset: number,
+  aborted: readonly AbortedTransaction[],
+  from: TopicPartition,
+): Visible {
   const beginning = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset)
   let begun = 0
   const aborting = new Set<bigint>()
@@ -117,7 +137,7 @@ function walk(bytes: Buffer, fetchOffset: number, aborted: readonly AbortedTrans
       header.recordCount > 0 &&
       !(header.isTransactional && aborting.has(header.producerId))
     ) {
-      batches.push({ bytes, at, header, fromOffset: fetchOffset })
+      batches.push({ from, bytes, at, header, fromOffset: fetchOffset })
     }
     nextOffset = Math.max(nextOffset, lastOffset + 1)
     at += header.sizeBytes

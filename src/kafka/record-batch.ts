@@ -5,7 +5,8 @@
  *    17 crc32c uint32 (of all from 21 on)                               21 attributes int16
  *    23 last offset delta int32 27 base timestamp int64                 35 max timestamp int64
  *    43 producer id int64       51 producer epoch int16                 53 base sequence int32  57 record count int32
- *    61 the records, each: length, attributes int8, timestamp delta, offset delta, key, value, headers (varints)
+ *    61 the records, each: length, attributes int8, timestamp delta, offset delta, key, value, headers (varints);
+ *       compressed all together
  *
  * Attributes: bits 0-2 compression, 3 timestamps are the broker's, 4 transactional, 5 control.
  *
@@ -15,6 +16,18 @@
 import { crc32c } from '@node-rs/crc32'
 import { DruseError } from '../errors.ts'
 import type { Header } from '../types.ts'
+import {
+  fieldBytes,
+  readInt64,
+  varintBytes,
+  varlongBytes,
+  writeField,
+  writeInt64,
+  writeText,
+  writeVarint,
+  writeVarlong,
+} from './batch-fields.ts'
+import { COMPRESSIONS, type Compression, compress, decompress, TooLarge } from './compression.ts'
 
 /** What stands in front of the records of a batch. */
 export interface BatchHeader {
@@ -41,8 +54,8 @@ export interface BatchHeader {
 }
 
 /**
- * One record. Key, value and header values are views of the batch's bytes: they are not to be written to, and
- * they keep all the bytes of their fetch alive, so copy what is to be kept.
+ * One record. Key, value and header values are views of the batch's bytes, decompressed if need be: they are not to
+ * be written to, and they keep all these bytes, or those of their fetch, alive, so copy what is to be kept.
  */
 export interface RawRecord {
   readonly offset: number
@@ -101,7 +114,12 @@ const RECORD_OVERHEAD_BYTES_MAX = 36
 const BATCH_BYTES_MAX = 0x7fffffff
 const FIRST_CAPACITY_BYTES = 1024
 
-const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
+/**
+ * The most that a batch may be when decompressed. Producers collect a megabyte or so before they compress; a batch of
+ * which a hundred times as much comes is made to fill the memory of its readers.
+ */
+export const DECOMPRESSED_BYTES_MAX = 128 * 1024 * 1024
+
 const NO_HEADERS: readonly Header[] = Object.freeze([])
 
 // --- Reading --------------------------------------------------------------------------------------------------
@@ -160,12 +178,39 @@ export function verifyBatch(bytes: Buffer, at: number, header: BatchHeader): voi
 }
 
 /**
+ * The bytes of a batch's records, as they are uncompressed.
+ * Errors: BATCH_CORRUPT, BATCH_TOO_LARGE, BATCH_UNSUPPORTED (a codec that Kafka does not have).
+ */
+export function recordBytes(bytes: Buffer, at: number, header: BatchHeader): Buffer {
+  const stored = bytes.subarray(at + BATCH_OVERHEAD_BYTES, at + header.sizeBytes)
+  // A batch that compaction has emptied has nothing to decompress, whatever its attributes say.
+  if (header.compression === 0 || header.recordCount === 0) return stored
+  const codec = COMPRESSIONS[header.compression]
+  if (codec === undefined) {
+    throw unsupported(`is compressed with codec ${header.compression}, which is not known`, header)
+  }
+  try {
+    return decompress(codec, stored, DECOMPRESSED_BYTES_MAX)
+  } catch (cause) {
+    const { baseOffset } = header
+    if (cause instanceof TooLarge) {
+      throw new DruseError(
+        'BATCH_TOO_LARGE',
+        `The record batch at offset ${baseOffset} has ${stored.length} bytes of ${codec} that become more than ${DECOMPRESSED_BYTES_MAX}. Find out who produced it; nobody can read on in this partition while it is there`,
+        { baseOffset, limitBytes: DECOMPRESSED_BYTES_MAX },
+      )
+    }
+    throw corrupt(`it cannot be decompressed (${codec}): ${(cause as Error).message}`, bytes, at)
+  }
+}
+
+/**
  * The records of a batch from an offset on, one at a time, so that a queue can hold batches and decode at its head.
- * Errors, of the constructor and of `next`: BATCH_CORRUPT, BATCH_UNSUPPORTED (compressed).
+ * Errors of the constructor: those of `recordBytes`; of `next`: BATCH_CORRUPT.
  */
 export class RecordCursor {
+  /** The records'. */
   readonly #bytes: Buffer
-  readonly #batchAt: number
   readonly #header: BatchHeader
   readonly #appendTime: number | undefined
   readonly #fromOffset: number
@@ -178,23 +223,14 @@ export class RecordCursor {
   #lastDelta = -1
 
   constructor(bytes: Buffer, at: number, header: BatchHeader, fromOffset = 0) {
-    const { compression, sizeBytes, recordCount } = header
-    // The seam for codecs: from here on the records may as well stand in another buffer than the batch.
-    if (compression !== 0) {
-      throw unsupported(
-        `is compressed (${CODECS[compression] ?? compression}), which is not read yet`,
-        header,
-      )
-    }
-    this.#bytes = bytes
-    this.#batchAt = at
+    this.#bytes = recordBytes(bytes, at, header)
     this.#header = header
     this.#appendTime = header.timestampType === 'append' ? header.maxTimestamp : undefined
-    this.#at = at + BATCH_OVERHEAD_BYTES
-    this.#end = at + sizeBytes
+    this.#at = 0
+    this.#end = this.#bytes.length
     this.#limit = this.#end
-    this.#left = recordCount
-    if (recordCount === 0) this.#finish()
+    this.#left = header.recordCount
+    if (header.recordCount === 0) this.#finish()
     this.#fromOffset = fromOffset
   }
 
@@ -301,14 +337,14 @@ export class RecordCursor {
   }
 
   #corrupt(why: string): DruseError {
-    return corrupt(why, this.#bytes, this.#batchAt)
+    return corruptAt(this.#header.baseOffset, why)
   }
 }
 
 // --- Writing --------------------------------------------------------------------------------------------------
 
 /**
- * Fills one batch, uncompressed, with the records' own timestamps. The bytes stand in one growing buffer, and
+ * Fills one batch with the records' own timestamps. The bytes stand in one growing buffer, and
  * `build` gives out a view of it: it holds until the next `add`, `build` or `reset`. Take a writer per batch, or
  * `reset` one whose batch is over and done with, which saves the growing.
  */
@@ -327,7 +363,7 @@ export class BatchWriter {
     return this.#count
   }
 
-  /** Of the batch as it stands, exactly. */
+  /** Of the batch as it stands, uncompressed, exactly. What `build` gives is never larger. */
   get sizeBytes(): number {
     return this.#at
   }
@@ -377,12 +413,14 @@ export class BatchWriter {
 
   /**
    * The finished batch, with base offset 0 and no leader epoch, as a view: see the class. The same owner gives
-   * the same bytes again. Errors: ENCODE_FAILED (no records).
+   * the same bytes again. What compression would not make smaller stays uncompressed.
+   * Errors: ENCODE_FAILED (no records).
    */
-  build(owner: BatchOwner): Buffer {
+  build(owner: BatchOwner, compression: Compression = 'none'): Buffer {
     if (this.#count === 0) throw new DruseError('ENCODE_FAILED', 'A record batch needs a record')
-    const batch = this.#bytes.subarray(0, this.#at)
-    sealBatch(batch, owner, owner.isTransactional ? TRANSACTIONAL : 0, {
+    const plain = this.#bytes.subarray(0, this.#at)
+    const { batch, attributes } = packed(plain, compression)
+    sealBatch(batch, owner, attributes | (owner.isTransactional ? TRANSACTIONAL : 0), {
       count: this.#count,
       baseTimestamp: this.#baseTimestamp,
       maxTimestamp: this.#maxTimestamp,
@@ -408,6 +446,26 @@ export class BatchWriter {
     this.#bytes.copy(grown, 0, 0, this.#at)
     this.#bytes = grown
   }
+}
+
+/** A batch with its records compressed, the rest of its header still to be written; or as it is, if that is no larger. */
+function packed(plain: Buffer, compression: Compression): { batch: Buffer; attributes: number } {
+  const records = plain.subarray(BATCH_OVERHEAD_BYTES)
+  const smaller = compression === 'none' ? records : compress(compression, records)
+  if (smaller.length >= records.length) return { batch: plain, attributes: 0 }
+  const batch = Buffer.concat([plain.subarray(0, BATCH_OVERHEAD_BYTES), smaller])
+  return { batch, attributes: COMPRESSIONS.indexOf(compression) }
+}
+
+/** A batch with only these of its records, at their old offsets, compressed as it was. For compaction. */
+export function withRecords(bytes: Buffer, header: BatchHeader, records: readonly Buffer[]): Buffer {
+  const plain = Buffer.concat([bytes.subarray(0, BATCH_OVERHEAD_BYTES), ...records])
+  const { batch, attributes } = packed(plain, COMPRESSIONS[header.compression] ?? 'none')
+  batch.writeInt16BE((batch.readInt16BE(AT.attributes) & ~COMPRESSION_MASK) | attributes, AT.attributes)
+  batch.writeInt32BE(batch.length - UNCOUNTED_BYTES, AT.length)
+  batch.writeInt32BE(records.length, AT.recordCount)
+  batch.writeUInt32BE(crc32c(batch.subarray(AT.attributes)), AT.crc)
+  return batch
 }
 
 /** The most bytes that a record adds to a batch, to tell beforehand whether it may pass a limit. */
@@ -445,7 +503,7 @@ export function controlBatch(control: ControlBatch): Buffer {
 
 /**
  * What a control batch says. `other`: not about a transaction, or emptied by compaction.
- * Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED.
+ * Errors: BATCH_CORRUPT, BATCH_TOO_LARGE, BATCH_UNSUPPORTED.
  */
 export function controlTypeOf(bytes: Buffer, at: number, header: BatchHeader): 'commit' | 'abort' | 'other' {
   if (!header.isControl) return 'other'
@@ -491,79 +549,12 @@ function sealBatch(
   batch.writeUInt32BE(crc32c(batch.subarray(AT.attributes)), AT.crc)
 }
 
-// --- Numbers and fields ---------------------------------------------------------------------------------------
-
-function readInt64(bytes: Buffer, at: number): number {
-  return bytes.readInt32BE(at) * 0x100000000 + bytes.readUInt32BE(at + 4)
-}
-
-function writeInt64(bytes: Buffer, at: number, value: number): void {
-  bytes.writeInt32BE(Math.floor(value / 0x100000000), at)
-  bytes.writeUInt32BE(value >>> 0, at + 4)
-}
-
-/** Of a number in 32 bits. */
-function varintBytes(value: number): number {
-  const bits = (value << 1) ^ (value >> 31)
-  return ((38 - Math.clz32(bits | 1)) / 7) | 0
-}
-
-function varlongBytes(value: number): number {
-  if (value === (value | 0)) return varintBytes(value)
-  let bytes = 1
-  // Magnitudes, as zigzag orders them: -n stands just below n.
-  for (let rest = value < 0 ? -(value + 1) : value, limit = 64; rest >= limit; limit *= 128) bytes += 1
-  return bytes
-}
-
-function writeVarint(bytes: Buffer, at: number, value: number): number {
-  let next = at
-  let bits = ((value << 1) ^ (value >> 31)) >>> 0
-  while (bits > 0x7f) {
-    bytes[next++] = (bits & 0x7f) | 0x80
-    bits >>>= 7
-  }
-  bytes[next++] = bits
-  return next
-}
-
-function writeVarlong(bytes: Buffer, at: number, value: number): number {
-  if (value === (value | 0)) return writeVarint(bytes, at, value)
-  let next = at
-  // Zigzag doubles, which would pass 53 bits: six bits and the sign go first, the rest is then as it is.
-  const magnitude = value < 0 ? -(value + 1) : value
-  bytes[next++] = ((magnitude % 64) << 1) | (value < 0 ? 1 : 0) | 0x80
-  let rest = Math.floor(magnitude / 64)
-  while (rest > 0x7f) {
-    bytes[next++] = (rest % 128) | 0x80
-    rest = Math.floor(rest / 128)
-  }
-  bytes[next++] = rest
-  return next
-}
-
-function fieldBytes(field: Uint8Array | null): number {
-  return field === null ? 1 : varintBytes(field.length) + field.length
-}
-
-function writeField(bytes: Buffer, at: number, field: Uint8Array | null): number {
-  if (field === null) return writeVarint(bytes, at, -1)
-  const next = writeVarint(bytes, at, field.length)
-  bytes.set(field, next)
-  return next + field.length
-}
-
-function writeText(bytes: Buffer, at: number, text: string): number {
-  const length = Buffer.byteLength(text)
-  let next = writeVarint(bytes, at, length)
-  if (length !== text.length) return next + bytes.write(text, next)
-  for (let i = 0; i < length; i++) bytes[next++] = text.charCodeAt(i)
-  return next
-}
-
 function corrupt(why: string, bytes: Buffer, at: number): DruseError {
   // The base offset is the first thing to look for in the log, even if it is itself the damage.
-  const baseOffset = bytes.length - at < 8 ? undefined : readInt64(bytes, at)
+  return corruptAt(bytes.length - at < 8 ? undefined : readInt64(bytes, at), why)
+}
+
+function corruptAt(baseOffset: number | undefined, why: string): DruseError {
   return new DruseError(
     'BATCH_CORRUPT',
     `The record batch at offset ${baseOffset} is damaged: ${why}. Check the broker's disk and the network`,

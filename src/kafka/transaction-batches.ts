@@ -4,13 +4,13 @@ import { partitionKey } from './partition-key.ts'
 import { BatchWriter, recordBytesMax } from './record-batch.ts'
 import type { PartitionBatches } from './transactional-writer.ts'
 
-/** Of a batch; a single record may be larger if its topic takes it. */
+/** Of a batch, before it is compressed; a single record may be larger if its topic takes it. */
 const BATCH_BYTES_MAX = 512 * 1024
 
 export class TransactionBatches {
   readonly #byPartition = new Map<string, TopicPartition & { readonly batches: BatchWriter[] }>()
 
-  /** `topicBytesMax`: the largest batch that the topic takes. */
+  /** `topicBytesMax`: the largest batch that the topic takes. Compression makes none larger. */
   add(
     { topic, partition }: TopicPartition,
     topicBytesMax: number,

@@ -11,6 +11,7 @@ import { DruseError, type ErrorCode } from '../errors.ts'
 import type { Connection, Membership, PartitionCode, Producing, Request, ResponseOf } from '../ports.ts'
 import type { TopicPartition } from '../types.ts'
 import type { Cluster } from './cluster.ts'
+import type { Compression } from './compression.ts'
 import { CODE, classifyTransactional, nameOf } from './error-codes.ts'
 import { partitionKey } from './partition-key.ts'
 import type { BatchWriter } from './record-batch.ts'
@@ -20,6 +21,8 @@ export interface TransactionalWriterOptions {
   readonly transactionalId: string
   /** The broker aborts a transaction this long after its first AddPartitionsToTxn. Kafka Streams' default is 10 000. */
   readonly transactionTimeoutMs: number
+  /** Of what is produced. Default 'none'. */
+  readonly compression?: Compression
 }
 
 /** The batches of one partition, in order. */
@@ -216,7 +219,8 @@ export class TransactionalWriter {
     const { producing, sequences, connection } = epoch
     const key = partitionKey(to)
     const baseSequence = sequences.get(key) ?? 0
-    const records = writer.build({ ...producing, baseSequence, isTransactional: true })
+    const owner = { ...producing, baseSequence, isTransactional: true }
+    const records = writer.build(owner, this.#options.compression)
     const what = `produce to ${to.topic}/${to.partition}`
     for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, LAST_RETRY_MS)) {
       const leader = await this.#leaderInTime(what, to)

@@ -3,7 +3,7 @@
 import { DruseError } from '../errors.ts'
 import type { Cluster } from '../kafka/cluster.ts'
 import type { Delivery } from '../kafka/fetcher.ts'
-import { openBatch, recordsOf, type VisibleBatch } from '../kafka/read-committed.ts'
+import { openBatch, recordsOf, unreadable, type VisibleBatch } from '../kafka/read-committed.ts'
 import type { RawRecord, RecordCursor } from '../kafka/record-batch.ts'
 import { pause } from '../kafka/retry.ts'
 import type { Codec } from '../ports.ts'
@@ -87,7 +87,7 @@ export class InputQueue {
 
   /**
    * The next record, decoded once; undefined when there is none.
-   * Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED: no policy passes over what cannot even be told apart.
+   * Errors: BATCH_CORRUPT, BATCH_UNSUPPORTED, BATCH_TOO_LARGE: no policy passes over what cannot even be told apart.
    */
   head(): Head | undefined {
     if (this.#head !== undefined) return this.#head
@@ -129,7 +129,8 @@ export class InputQueue {
         this.#cursor ??= openBatch(batch)
         this.#raw = this.#cursor.next()
       } catch (error) {
-        this.#damage = { error, offset: Math.max(this.#next, batch.header.baseOffset, batch.fromOffset) }
+        const offset = Math.max(this.#next, batch.header.baseOffset, batch.fromOffset)
+        this.#damage = { error: unreadable(error, this, offset), offset }
         return undefined
       }
       if (this.#raw !== undefined) break

@@ -1,4 +1,5 @@
 import { DruseError } from '../errors.ts'
+import { COMPRESSIONS, type Compression } from '../kafka/compression.ts'
 import type { Clock, Disk, Logger, Random, Registry, Wire } from '../ports.ts'
 import type { RestoreProgress } from './restore.ts'
 
@@ -28,6 +29,11 @@ export interface DruseSettings {
   readonly metadataMaxAgeMs: number
   /** Of internal topics; -1 is the broker's default. Default -1 (`replication.factor`). */
   readonly replicationFactor: number
+  /**
+   * How batches are compressed that go to sinks, changelogs and repartition topics. Default `'none'`
+   * (the producer's `compression.type`). What is read may be compressed with any of them.
+   */
+  readonly compression: Compression
 }
 
 export interface DruseOptions extends Partial<DruseSettings> {
@@ -60,12 +66,18 @@ const DEFAULTS: DruseSettings = {
   requestTimeoutMs: 30_000,
   metadataMaxAgeMs: 300_000,
   replicationFactor: -1,
+  compression: 'none',
 }
 
 /** Errors: OPTION_INVALID. */
 export function settingsOf(options: Partial<DruseSettings>): DruseSettings {
-  const settings: Record<keyof DruseSettings, number> = { ...DEFAULTS }
+  const compression = compressionOf(options.compression)
+  const settings: { -readonly [Name in keyof DruseSettings]: DruseSettings[Name] } = {
+    ...DEFAULTS,
+    compression,
+  }
   for (const name of Object.keys(DEFAULTS) as (keyof DruseSettings)[]) {
+    if (name === 'compression') continue
     const value = options[name] ?? DEFAULTS[name]
     const least = name === 'replicationFactor' ? -1 : 1
     if (!Number.isSafeInteger(value) || value < least || (name === 'replicationFactor' && value === 0)) {
@@ -94,4 +106,14 @@ export function settingsOf(options: Partial<DruseSettings>): DruseSettings {
     )
   }
   return settings
+}
+
+/** Errors: OPTION_INVALID. */
+export function compressionOf(compression: Compression = DEFAULTS.compression): Compression {
+  if (COMPRESSIONS.includes(compression)) return compression
+  throw new DruseError(
+    'OPTION_INVALID',
+    `Option compression is ${compression}; it has to be one of ${COMPRESSIONS.join(', ')}`,
+    { option: 'compression' },
+  )
 }

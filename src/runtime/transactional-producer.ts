@@ -1,6 +1,7 @@
 /** Feeding topics exactly once from a source that can be read again from a position. */
 import { DruseError } from '../errors.ts'
 import { Cluster } from '../kafka/cluster.ts'
+import type { Compression } from '../kafka/compression.ts'
 import { partitionFor } from '../kafka/partitioner.ts'
 import { pause } from '../kafka/retry.ts'
 import { committedOffsets, describeTopics } from '../kafka/topics.ts'
@@ -9,6 +10,7 @@ import { NO_MEMBERSHIP, TransactionalWriter } from '../kafka/transactional-write
 import type { Codec, Logger, Registry, Serde, Wire } from '../ports.ts'
 import { silentLogger, systemClock } from '../system.ts'
 import type { Header, TopicPartition } from '../types.ts'
+import { compressionOf } from './options.ts'
 
 export interface TransactionalProducerOptions {
   readonly wire: Wire
@@ -16,6 +18,8 @@ export interface TransactionalProducerOptions {
   readonly transactionalId: string
   /** Default 10 000 ms. */
   readonly transactionTimeoutMs?: number
+  /** Of the batches. Default `'none'` (`compression.type`). */
+  readonly compression?: Compression
   readonly registry?: Registry
   readonly logger?: Logger
 }
@@ -59,13 +63,18 @@ export class TransactionalProducer {
 
   private constructor(options: TransactionalProducerOptions) {
     const { wire, transactionalId, transactionTimeoutMs = 10_000, registry, logger = silentLogger } = options
+    const compression = compressionOf(options.compression)
     this.#cluster = new Cluster({ wire, clock: systemClock, log: logger })
-    this.#writer = new TransactionalWriter(this.#cluster, { transactionalId, transactionTimeoutMs })
+    this.#writer = new TransactionalWriter(this.#cluster, {
+      transactionalId,
+      transactionTimeoutMs,
+      compression,
+    })
     this.#group = transactionalId
     this.#registry = registry
   }
 
-  /** Fences the producer before, and ends what it left open. Errors: BROKER_UNAVAILABLE, KAFKA_REFUSED. */
+  /** Fences the producer before, and ends what it left open. Errors: OPTION_INVALID, BROKER_UNAVAILABLE, KAFKA_REFUSED. */
   static async open(options: TransactionalProducerOptions): Promise<TransactionalProducer> {
     const producer = new TransactionalProducer(options)
     await producer.#writer.open()

@@ -95,6 +95,7 @@ export class Worker {
     this.#writer = new TransactionalWriter(cluster, {
       transactionalId: `${this.#groupId}-${directory.workerId}`,
       transactionTimeoutMs: settings.transactionTimeoutMs,
+      compression: settings.compression,
     })
     this.#tasks = new TaskTable(surroundings, settings, {
       arrived: (slot, moved) => this.#onArrived(slot, moved),

@@ -1,5 +1,6 @@
 /** What the contract needs of a cluster, and how its tests speak to it. Nothing here knows which broker answers. */
 
+import type { Compression } from '../../src/kafka/compression.ts'
 import { CODE } from '../../src/kafka/error-codes.ts'
 import { BatchWriter, readBatchHeader } from '../../src/kafka/record-batch.ts'
 import {
@@ -339,13 +340,15 @@ export function batch(
     readonly baseSequence?: number
     readonly transactionalId?: string
     readonly timestamp?: number
+    readonly compression?: Compression
   } = {},
 ): Buffer {
   const writer = new BatchWriter()
   // Not some time long ago: Kafka begins a segment when a marker comes a week after the first record of the log.
-  const { timestamp = Date.now(), transactionalId, ...rest } = owner
+  const { timestamp = Date.now(), transactionalId, compression, ...rest } = owner
   for (const [key, value] of pairs) writer.add(timestamp, bytes(key), bytes(value))
-  return Buffer.from(writer.build({ ...NO_OWNER, ...rest, isTransactional: transactionalId !== undefined }))
+  const whose = { ...NO_OWNER, ...rest, isTransactional: transactionalId !== undefined }
+  return Buffer.from(writer.build(whose, compression))
 }
 
 export interface Seen {

@@ -6,6 +6,7 @@
  * through the wire.
  */
 import { afterAll, beforeAll, describe } from 'vitest'
+import { compressionContract } from './compression.contract.ts'
 import { type Cluster, Session, type Traits } from './fixture.ts'
 import { groupContract } from './groups.contract.ts'
 import { logContract } from './log.contract.ts'
@@ -39,6 +40,7 @@ export function wireContract(
     }
     topicContract(get)
     logContract(get, traits)
+    compressionContract(get, traits)
     transactionContract(get)
     offsetContract(get)
     groupContract(get)

@@ -249,7 +249,7 @@ describe('damage', () => {
   test('a batch whose checksum does not fit', () => {
     const records = log({ at: 5, values: ['a'] }, { at: 6, values: ['b'] })
     records[records.length - 2] = 0xff
-    expect(codeOf(records)).toMatchObject({ code: 'BATCH_CORRUPT', topic: 't', partition: 0, fetchOffset: 5 })
+    expect(codeOf(records)).toMatchObject({ code: 'BATCH_CORRUPT', topic: 't', partition: 0, offset: 5 })
   })
 
   test('batches out of order', () => {

@@ -1,4 +1,6 @@
 /** Records that cannot be read, operators that fail on them, sinks that refuse what they made: by policy, nothing lost. */
+import { gzipSync } from 'node:zlib'
+import { crc32c } from '@node-rs/crc32'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   avro,
@@ -13,9 +15,10 @@ import {
   Topology,
   type WritableRegion,
 } from '../../src/index.ts'
+import { BATCH_OVERHEAD_BYTES, DECOMPRESSED_BYTES_MAX } from '../../src/kafka/record-batch.ts'
 import type { Api } from '../../src/ports.ts'
 import type { Fates, Instance } from './instance.ts'
-import { batchOf, type RawSent, Stage, strings } from './stage.ts'
+import { batchOf, Stage, strings } from './stage.ts'
 
 interface Reading {
   readonly sensor: string
@@ -710,30 +713,46 @@ describe('a sink that refuses a record for good', () => {
 })
 
 describe('input that cannot be read at all', () => {
-  /** Says that it is gzip; whether it is, nobody is to look. */
-  const gzipped = (records: readonly RawSent[]): Uint8Array =>
-    batchOf(records, (batch) => batch.writeInt16BE(batch.readInt16BE(21) | 1, 21))
+  const plain = (value: string) => [{ key: Buffer.from('k'), value: Buffer.from(value) }]
+  /** Says that it is gzip, and is not. */
+  const noGzip = batchOf(plain('packed'), (batch) => batch.writeInt16BE(batch.readInt16BE(21) | 1, 21))
+  /** The same, with content that would fill the memory. */
+  const bomb = withContent(noGzip, gzipSync(Buffer.alloc(DECOMPRESSED_BYTES_MAX + 1)))
 
-  test('a compressed batch stops its task, others go on; nothing behind it is passed over', async () => {
-    const topology = (): Topology => {
-      const t = new Topology('packed')
-      t.stream('in', strings).to('out')
-      return t
-    }
-    await stage.topics({ topic: 'in', partitions: 2 }, 'out')
-    const plain = (value: string) => [{ key: Buffer.from('k'), value: Buffer.from(value) }]
-    await stage.produce({ topic: 'in', partition: 0 }, plain('before'))
-    await stage.produceBatch({ topic: 'in', partition: 0 }, gzipped(plain('packed')))
-    await stage.produce({ topic: 'in', partition: 0 }, plain('after'))
-    await stage.produce({ topic: 'in', partition: 1 }, plain('beside'))
-    const disk = memoryDisk()
-    const one = await stage.run(topology, { disk })
-    const error = await failure(one)
-    expect(error).toMatchObject({ code: 'BATCH_UNSUPPORTED' })
-    expect(error.message).toMatch(/compressed \(gzip\)/)
-    await expect.poll(async () => (await stage.read('out')).map(([, value]) => value)).toContain('beside')
-    expect((await stage.committed('packed', { topic: 'in', partition: 0 }))?.offset).toBeLessThanOrEqual(1)
-    expect((await stage.read('out')).map(([, value]) => value)).not.toContain('after')
-    expect(one.app.state).toBe('RUNNING')
-  })
+  test.each([
+    ['cannot be decompressed', noGzip, 'BATCH_CORRUPT', /cannot be decompressed \(gzip\)/],
+    ['becomes too large', bomb, 'BATCH_TOO_LARGE', /bytes of gzip that become more than/],
+  ] as const)(
+    'a batch that %s stops its task, others go on; nothing behind it is passed over',
+    async (...row) => {
+      const [, damaged, code, message] = row
+      const topology = (): Topology => {
+        const t = new Topology('packed')
+        t.stream('in', strings).to('out')
+        return t
+      }
+      await stage.topics({ topic: 'in', partitions: 2 }, 'out')
+      await stage.produce({ topic: 'in', partition: 0 }, plain('before'))
+      await stage.produceBatch({ topic: 'in', partition: 0 }, damaged)
+      await stage.produce({ topic: 'in', partition: 0 }, plain('after'))
+      await stage.produce({ topic: 'in', partition: 1 }, plain('beside'))
+      const disk = memoryDisk()
+      const one = await stage.run(topology, { disk })
+      const error = await failure(one)
+      expect(error).toMatchObject({ code, details: { topic: 'in', partition: 0, offset: 1 } })
+      expect(error.message).toMatch(message)
+      await expect.poll(async () => (await stage.read('out')).map(([, value]) => value)).toContain('beside')
+      expect((await stage.committed('packed', { topic: 'in', partition: 0 }))?.offset).toBeLessThanOrEqual(1)
+      expect((await stage.read('out')).map(([, value]) => value)).not.toContain('after')
+      expect(one.app.state).toBe('RUNNING')
+    },
+  )
 })
+
+/** A batch with another payload, whose checksum fits. */
+function withContent(batch: Uint8Array, payload: Buffer): Uint8Array {
+  const whole = Buffer.concat([batch.subarray(0, BATCH_OVERHEAD_BYTES), payload])
+  whole.writeInt32BE(whole.length - 12, 8)
+  whole.writeUInt32BE(crc32c(whole.subarray(21)), 17)
+  return whole
+}
