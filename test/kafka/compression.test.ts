@@ -281,6 +281,12 @@ describe('damage', () => {
     expect(codeOf(() => read(forged(codec, Buffer.from(hex, 'hex'))))).toBe('BATCH_CORRUPT')
   })
 
+  test('a snappy block with more bytes than there are, its content whole', () => {
+    const packed = compress('snappy', Buffer.from('whole'))
+    packed.writeUInt32BE(packed.readUInt32BE(16) + 1, 16)
+    expect(() => decompress('snappy', packed, LIMIT)).toThrow('claims')
+  })
+
   test('an lz4 block larger than its frame says', () => {
     const block = Buffer.alloc(70_000)
     const stored = Buffer.alloc(4)
