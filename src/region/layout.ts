@@ -11,7 +11,8 @@ export const META_KEY: Uint8Array = Uint8Array.of(0)
 
 const ENTRIES = 1
 const FORMAT = 1
-const HEAD_BYTES = 7
+/** Of a value, in front of the entry's own bytes. */
+export const STORE_HEAD_BYTES = 7
 const TIMESTAMP_MAX = 2 ** 47 - 1
 const TIMESTAMP_MIN = -(2 ** 47)
 
@@ -52,17 +53,22 @@ export function storable(timestamp: number): number {
 }
 
 export function storeValue(timestamp: number, value: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(HEAD_BYTES + value.length)
-  bytes[0] = FORMAT
-  bytes.writeIntBE(storable(timestamp), 1, 6)
-  bytes.set(value, HEAD_BYTES)
+  const bytes = Buffer.allocUnsafe(STORE_HEAD_BYTES + value.length)
+  writeStoreValue(bytes, 0, timestamp, value)
   return bytes
+}
+
+/** Needs `STORE_HEAD_BYTES` more than the value has. */
+export function writeStoreValue(into: Buffer, at: number, timestamp: number, value: Uint8Array): void {
+  into[at] = FORMAT
+  into.writeIntBE(storable(timestamp), at + 1, 6)
+  into.set(value, at + STORE_HEAD_BYTES)
 }
 
 export function readStoreValue(bytes: Uint8Array): { readonly timestamp: number; readonly value: Buffer } {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (buffer[0] !== FORMAT || buffer.length < HEAD_BYTES) {
+  if (buffer[0] !== FORMAT || buffer.length < STORE_HEAD_BYTES) {
     throw new DruseError('STORE_CORRUPT', `An entry has format ${buffer[0]}, known is ${FORMAT}`)
   }
-  return { timestamp: buffer.readIntBE(1, 6), value: buffer.subarray(HEAD_BYTES) }
+  return { timestamp: buffer.readIntBE(1, 6), value: buffer.subarray(STORE_HEAD_BYTES) }
 }

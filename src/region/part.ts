@@ -9,6 +9,7 @@
 import { DruseError } from '../errors.ts'
 import type { Store, Write } from '../ports.ts'
 import type { KeyRange, TimedRegion } from './definition.ts'
+import type { EntryCache } from './entry-cache.ts'
 import { readStoreValue, storeValue } from './layout.ts'
 import { type Overlay, type OverlayEntry, overlayId } from './overlay.ts'
 import { type ByteRange, readRange } from './range.ts'
@@ -21,6 +22,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   readonly name: string
   readonly #entries: TypedEntries<K, V>
   readonly #store: Store
+  #cache: EntryCache | undefined
   readonly #maxRecordBytes: number
   /** The time of the record being processed: that of entries put without one. */
   readonly #now: () => number
@@ -33,6 +35,8 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   constructor(options: {
     entries: TypedEntries<K, V>
     store: Store
+    /** Of this part alone. */
+    cache?: EntryCache | undefined
     maxRecordBytes: number
     now: () => number
     undoable: boolean
@@ -40,6 +44,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     this.name = options.entries.name
     this.#entries = options.entries
     this.#store = options.store
+    this.#cache = options.cache
     this.#maxRecordBytes = options.maxRecordBytes
     this.#now = options.now
     this.#undo = options.undoable ? [] : undefined
@@ -58,20 +63,22 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
 
   has(key: K): boolean {
     const ordered = this.#entries.toOrdered(this.#entries.encodeKey(key))
-    const written = this.#written(overlayId(ordered))
+    const id = overlayId(ordered)
+    const written = this.#written(id)
     if (written !== undefined) return written.value !== null
-    return this.#store.getSync(this.#entries.storeKey(ordered)) !== undefined
+    return this.#stored(id, ordered) !== null
   }
 
   entry(key: K): { readonly value: V; readonly timestamp: number } | undefined {
     const ordered = this.#entries.toOrdered(this.#entries.encodeKey(key))
-    const written = this.#written(overlayId(ordered))
+    const id = overlayId(ordered)
+    const written = this.#written(id)
     if (written !== undefined) {
       if (written.value === null) return undefined
       return { value: this.#entries.value.decode(written.value), timestamp: written.timestamp }
     }
-    const stored = this.#store.getSync(this.#entries.storeKey(ordered))
-    if (stored === undefined) return undefined
+    const stored = this.#stored(id, ordered)
+    if (stored === null) return undefined
     const { value, timestamp } = readStoreValue(stored)
     return { value: this.#entries.value.decode(value), timestamp }
   }
@@ -147,7 +154,16 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
 
   /** The sealed overlay stands in the store. */
   applied(): void {
+    if (this.#cache !== undefined) {
+      for (const [id, { timestamp, value }] of this.#sealed ?? []) this.#cache.written(id, timestamp, value)
+    }
     this.#sealed = undefined
+  }
+
+  /** The store is, or is about to be, closed: nothing is answered in its place any more. */
+  close(): void {
+    this.#cache?.close()
+    this.#cache = undefined
   }
 
   // --- for queries: what is committed ---
@@ -171,6 +187,15 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
 
   #written(id: string): OverlayEntry | undefined {
     return this.#current.get(id) ?? this.#sealed?.get(id)
+  }
+
+  /** What the store has under a key that stands in no overlay; null: nothing. */
+  #stored(id: string, ordered: Uint8Array): Uint8Array | null {
+    const known = this.#cache?.get(id)
+    if (known !== undefined) return known
+    const stored = this.#store.getSync(this.#entries.storeKey(ordered)) ?? null
+    this.#cache?.learn(id, stored)
+    return stored
   }
 
   #write(key: K, value: Uint8Array | null, timestamp: number): void {

@@ -179,6 +179,7 @@ export class Druse {
         directory,
         registry: registry && (await cachedRegistry(registry, disk)),
         random: this.#random,
+        regionCacheBytes: this.#settings.regionCacheBytes,
       })
       globals = new GlobalRegions(surroundings)
       await globals.load(topics, (error) => this.#fail(error))

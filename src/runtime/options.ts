@@ -13,6 +13,11 @@ export interface DruseSettings {
   readonly commitBytes: number
   /** A partition is not fetched while so many of its records wait. Default 1 000 (`buffered.records.per.partition`). */
   readonly bufferedRecordsPerPartition: number
+  /**
+   * Entries of regions that are kept in memory beside LevelDB, those used last, over all tasks of the process.
+   * Default 32 MiB (`statestore.cache.max.bytes`, which merges updates too; this one merges none).
+   */
+  readonly regionCacheBytes: number
   /** The broker aborts a transaction that takes longer. Default 10 000 ms (`transaction.timeout.ms`). */
   readonly transactionTimeoutMs: number
   /** Without a heartbeat for so long, the group goes on without this instance. Default 45 000 ms. */
@@ -58,6 +63,7 @@ const DEFAULTS: DruseSettings = {
   commitRecords: 20_000,
   commitBytes: 16 << 20,
   bufferedRecordsPerPartition: 1_000,
+  regionCacheBytes: 32 << 20,
   transactionTimeoutMs: 10_000,
   sessionTimeoutMs: 45_000,
   heartbeatIntervalMs: 3_000,

@@ -2,6 +2,7 @@
 import type { Cluster } from '../kafka/cluster.ts'
 import type { TopicDescription } from '../kafka/topics.ts'
 import type { Clock, Codec, Logger, Random, Registry, Serde } from '../ports.ts'
+import { EntryCaches } from '../region/entry-cache.ts'
 import type { RegionReplica } from '../region/replica.ts'
 import { TypedEntries } from '../region/typed.ts'
 import { changelogTopic } from '../topology/describe.ts'
@@ -23,6 +24,7 @@ export interface SurroundingsOptions {
   readonly directory: StateDirectory
   readonly registry: Registry | undefined
   readonly random: Random
+  readonly regionCacheBytes: number
 }
 
 export class Surroundings implements TaskSurroundings {
@@ -31,6 +33,7 @@ export class Surroundings implements TaskSurroundings {
   readonly clusterHash: string
   readonly directory: StateDirectory
   readonly random: Random
+  readonly caches: EntryCaches
   readonly #topics: ReadonlyMap<string, TopicDescription>
   readonly #destinations: ReadonlyMap<string, TopicDestinations>
   readonly #codecs: ReadonlyMap<string, InputCodecs>
@@ -38,7 +41,7 @@ export class Surroundings implements TaskSurroundings {
   readonly #globals = new Map<string, RegionReplica>()
 
   private constructor(
-    { plan, cluster, clusterId, topics, directory, random }: SurroundingsOptions,
+    { plan, cluster, clusterId, topics, directory, random, regionCacheBytes }: SurroundingsOptions,
     codecs: ReadonlyMap<string, InputCodecs>,
     entries: ReadonlyMap<string, TypedEntries<unknown, unknown>>,
   ) {
@@ -47,6 +50,7 @@ export class Surroundings implements TaskSurroundings {
     this.clusterHash = shortHash(clusterId)
     this.directory = directory
     this.random = random
+    this.caches = new EntryCaches(regionCacheBytes)
     this.#topics = topics
     this.#destinations = new Map(
       Array.from(topics.values(), ({ topic, partitions, configs }) => {

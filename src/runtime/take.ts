@@ -370,6 +370,8 @@ function build(
     const part = new RegionPart({
       entries: surroundings.entries(name),
       store,
+      // What is in memory anyway needs no copy there.
+      cache: persistent ? surroundings.caches.open() : undefined,
       maxRecordBytes: changelog.maxRecordBytes,
       now: () => (task as Task).now(),
       undoable: id.sub.sources.some((source) => source.onFailure !== 'fail'),

@@ -99,6 +99,7 @@ export class TaskState {
 
   /** Never rejects: resolves to why a store could not be closed, after which it is of no use either way. */
   async close(): Promise<unknown> {
+    for (const { part } of this.#regions.values()) part.close()
     const closed = await Promise.allSettled([this.#persistent?.close(), this.#memory?.close()])
     return closed.find(({ status }) => status === 'rejected')
   }

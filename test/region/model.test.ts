@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { int64, type KeyRange, type Serde, type Store, string } from '../../src/index.ts'
+import { EntryCaches } from '../../src/region/entry-cache.ts'
 import type { Overlay } from '../../src/region/overlay.ts'
 import { overlayWrites, type RegionPart } from '../../src/region/part.ts'
 import { all, BODIES, type Bodies, partOf } from './parts.ts'
@@ -10,7 +11,7 @@ type Operation<K> =
   | { readonly kind: 'put' | 'putIfAbsent'; readonly key: K; readonly value: number }
   | { readonly kind: 'delete' | 'get' | 'committedGet' | 'prefix'; readonly key: K }
   | { readonly kind: 'range' | 'committedRange'; readonly bounds: KeyRange<K>; readonly late: boolean }
-  | { readonly kind: 'mark' | 'undo' | 'seal' | 'committed' | 'applied' }
+  | { readonly kind: 'mark' | 'undo' | 'seal' | 'committed' | 'writing' | 'applied' }
 
 /** The same as plain maps, copied wholesale at each step. */
 class Model<K> {
@@ -65,6 +66,7 @@ async function play<K>(
 ): Promise<void> {
   const model = new Model<K>(order)
   let sealed: Overlay | undefined
+  let writing: Promise<void> | undefined
   const late: { read: AsyncIterable<readonly [K, number]>; expected: (readonly [K, number])[] }[] = []
   for (const operation of operations) {
     switch (operation.kind) {
@@ -125,9 +127,14 @@ async function play<K>(
         part.committed()
         model.isCommitted = true
         break
+      case 'writing':
+        // On its way to the store while the history goes on.
+        if (sealed !== undefined && model.isCommitted) writing ??= store.write(overlayWrites(sealed))
+        break
       case 'applied':
         if (sealed === undefined || !model.isCommitted) break
-        await store.write(overlayWrites(sealed))
+        await (writing ?? store.write(overlayWrites(sealed)))
+        writing = undefined
         part.applied()
         model.stored = model.committed
         model.sealed = undefined
@@ -189,6 +196,7 @@ function histories<K>(keys: fc.Arbitrary<K>): fc.Arbitrary<Operation<K>[]> {
           'undo' as const,
           'seal' as const,
           'committed' as const,
+          'writing' as const,
           'applied' as const,
         ),
       }),
@@ -196,6 +204,9 @@ function histories<K>(keys: fc.Arbitrary<K>): fc.Arbitrary<Operation<K>[]> {
   )
   return fc.array(operation, { maxLength: 60, size: 'max' })
 }
+
+/** None; forgets with every entry; with every third or so; never. */
+const CACHE_BYTES = fc.constantFrom(undefined, 0, 600, 1 << 20)
 
 const KINDS: readonly {
   readonly what: string
@@ -217,9 +228,10 @@ function checked<K>(serde: Serde<K>, keys: fc.Arbitrary<K>, order: (a: K, b: K) 
     const shared = await store()
     let n = 0
     await fc.assert(
-      fc.asyncProperty(histories(keys), async (operations) => {
+      fc.asyncProperty(histories(keys), CACHE_BYTES, async (operations, cacheBytes) => {
         // Beside those of earlier runs, which must not show.
-        const part = await partOf(shared, serde, int64, { name: `run-${n++}` })
+        const cache = cacheBytes === undefined ? undefined : new EntryCaches(cacheBytes).open()
+        const part = await partOf(shared, serde, int64, { name: `run-${n++}`, cache })
         await play(operations, part, shared, order)
       }),
       { numRuns },

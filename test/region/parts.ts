@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { int64, levelDisk, memoryDisk, type Serde, type Store, string } from '../../src/index.ts'
+import type { EntryCache } from '../../src/region/entry-cache.ts'
 import type { Overlay } from '../../src/region/overlay.ts'
 import { overlayWrites, RegionPart } from '../../src/region/part.ts'
 import { TypedEntries } from '../../src/region/typed.ts'
@@ -41,6 +42,7 @@ export interface PartOptions {
   readonly maxRecordBytes?: number
   readonly undoable?: boolean
   readonly now?: () => number
+  readonly cache?: EntryCache | undefined
 }
 
 export async function entriesOf<K, V>(
@@ -61,9 +63,10 @@ export async function partOf<K, V>(
   store: Store,
   key: Serde<K>,
   value: Serde<V>,
-  { name = 'part', maxRecordBytes = 1_000_000, undoable = true, now = () => 1_000 }: PartOptions = {},
+  { name = 'part', maxRecordBytes = 1_000_000, undoable = true, now = () => 1_000, cache }: PartOptions = {},
 ): Promise<RegionPart<K, V>> {
-  return new RegionPart({ entries: await entriesOf(name, key, value), store, maxRecordBytes, now, undoable })
+  const entries = await entriesOf(name, key, value)
+  return new RegionPart({ entries, store, cache, maxRecordBytes, now, undoable })
 }
 
 export const numbered = (store: Store, options?: PartOptions) => partOf(store, string, int64, options)
