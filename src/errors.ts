@@ -43,6 +43,10 @@ const KINDS = {
   // the runtime: inputs
   RECORD_UNDECODABLE: 'user',
   TIMESTAMP_INVALID: 'user',
+  // the runtime: outputs
+  TOPIC_INVALID: 'user',
+  PARTITION_INVALID: 'user',
+  // the runtime: topics
   TOPIC_MISSING: 'user',
   TOPIC_PARTITIONS: 'user',
   TOPIC_SETTINGS: 'user',

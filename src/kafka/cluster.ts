@@ -46,6 +46,11 @@ export class Cluster {
     this.#connection = wire.connect('admin')
   }
 
+  /** Aborted by `close`. */
+  get closed(): AbortSignal {
+    return this.#closing.signal
+  }
+
   async clusterId(): Promise<string> {
     if (this.#clusterId === undefined) await this.refresh([])
     return this.#clusterId as string

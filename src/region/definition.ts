@@ -37,7 +37,10 @@ export interface KeyRange<K> {
 export interface ReadableRegion<K, V> {
   get(key: K): V | undefined
   has(key: K): boolean
-  /** Entries in key order: by number for numbers, by UTF-8 bytes for strings. Sees what was there at the call. */
+  /**
+   * Entries in key order: by number for numbers, by UTF-8 bytes for strings. Sees what was there at the call.
+   * Errors: OPTION_INVALID when both `gt` and `gte`, or both `lt` and `lte`, are given.
+   */
   range(bounds?: KeyRange<K>): AsyncIterable<readonly [key: K, value: V]>
   /** Entries whose key, as bytes, begins with the bytes of `prefix`. For string and bytes keys. */
   prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]>

@@ -1,4 +1,5 @@
 /** Between typed keys and values and their bytes, for one region. */
+import { DruseError } from '../errors.ts'
 import type { Codec, Serde, Write } from '../ports.ts'
 import type { KeyRange } from './definition.ts'
 import { afterPrefix, regionPrefix, storeKey, storeValue } from './layout.ts'
@@ -52,7 +53,10 @@ export class TypedEntries<K, V> {
     return this.#key.decode(this.#fromOrdered(bytes.subarray(this.prefix.length)))
   }
 
+  /** Errors: OPTION_INVALID. */
   byteRange({ gt, gte, lt, lte, reverse = false, limit = Number.POSITIVE_INFINITY }: KeyRange<K>): ByteRange {
+    this.#checkOne('gt', gt, 'gte', gte)
+    this.#checkOne('lt', lt, 'lte', lte)
     const from = gte ?? gt
     const to = lte ?? lt
     return {
@@ -63,6 +67,15 @@ export class TypedEntries<K, V> {
       reverse,
       limit,
     }
+  }
+
+  #checkOne(one: string, bound: K | undefined, other: string, otherBound: K | undefined): void {
+    if (bound === undefined || otherBound === undefined) return
+    throw new DruseError(
+      'OPTION_INVALID',
+      `A range of region '${this.name}' was asked for with ${one} and ${other}: give one of them`,
+      { region: this.name },
+    )
   }
 
   prefixRange(prefix: K): ByteRange {

@@ -3,8 +3,8 @@ import { DruseError } from '../errors.ts'
 import type { TopicDescription } from '../kafka/topics.ts'
 import type { NewTopic } from '../ports.ts'
 import type { Region } from '../region/definition.ts'
-import { changelogTopic } from '../topology/describe.ts'
 import type { Graph, RepartitionNode } from '../topology/graph.ts'
+import { changelogTopic } from '../topology/internal-topics.ts'
 import { inputTopics, outputNodes, type SubTopology, subTopologies } from '../topology/subtopologies.ts'
 import type { ErrorPolicy } from '../types.ts'
 import { checkMetadataFits } from './task-metadata.ts'
@@ -43,7 +43,7 @@ export function externalTopics(graph: Graph): string[] {
   }
   for (const node of graph.nodes) {
     if (node.kind === 'source') for (const topic of node.topics) topics.add(topic)
-    if (node.kind === 'sink') topics.add(node.topic)
+    if (node.kind === 'sink' && typeof node.topic === 'string') topics.add(node.topic)
     if (node.kind === 'source' || node.kind === 'repartition') {
       addDeadLetter(node.onUndecodable)
       addDeadLetter(node.onFailure)
@@ -51,12 +51,6 @@ export function externalTopics(graph: Graph): string[] {
   }
   for (const region of graph.globals.values()) topics.add(region.topic)
   return [...topics].sort()
-}
-
-export function internalTopicNames(graph: Graph): string[] {
-  const repartitions = graph.nodes.filter((node) => node.kind === 'repartition').map((node) => node.topic)
-  const changelogs = [...graph.regions.keys()].map((region) => changelogTopic(graph.application, region))
-  return [...repartitions, ...changelogs].sort()
 }
 
 /** Errors: TOPIC_MISSING, TOPIC_PARTITIONS, TOPIC_SETTINGS, TOPOLOGY_INVALID. */
@@ -108,10 +102,12 @@ export function inputsOf(plan: Plan, { sub, partition }: TaskId): { topic: strin
     .map((topic) => ({ topic, partition }))
 }
 
-// Nothing may be deleted by age: a task may be away for long.
+// Nothing may be deleted by age: a task may be away for long. What was processed is deleted in whole segments, so they
+// are small, as Kafka Streams'.
 const REPARTITION_CONFIGS = {
   'cleanup.policy': 'delete',
   'retention.ms': '-1',
+  'segment.bytes': String(50 << 20),
   'message.timestamp.type': 'CreateTime',
 }
 /** A week, so that a state directory that was away for days can still be replayed onto. */

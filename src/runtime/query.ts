@@ -15,7 +15,7 @@ type ValueOf<R> = R extends { readonly value: Serde<infer V> } ? V : never
 export interface CommittedRegion<K, V> {
   /** Errors: REGION_UNAVAILABLE when the key's part is not running in this process, now. */
   get(key: K): Promise<V | undefined>
-  /** In key order, over the parts that run in this process. */
+  /** In key order, over the parts that run in this process. Errors: OPTION_INVALID when both `gt` and `gte`, or both `lt` and `lte`, are given. */
   range(bounds?: KeyRange<K>): AsyncIterable<readonly [key: K, value: V]>
   /** As `range`, of keys whose bytes begin with those of `prefix`. */
   prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]>
@@ -49,6 +49,8 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
   readonly #entries: TypedEntries<unknown, unknown>
   readonly #part: (partition: number) => RegionPart | undefined
   readonly #count: number
+  /** Whether a key's part follows from the key alone, by Kafka's own partitioner. */
+  readonly #byKey: boolean
 
   constructor(name: string, surroundings: Surroundings, worker: Worker) {
     const { plan } = surroundings
@@ -56,14 +58,32 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
     this.#name = name
     this.#entries = surroundings.entries(name)
     this.#count = sub === undefined ? 0 : (plan.taskCounts[sub.id] as number)
+    this.#byKey = !sub?.sources.some((source) => source.kind === 'repartition' && source.partitioner)
     this.#part = (partition) => sub && worker.running(sub.id, partition)?.parts.get(name)
   }
 
   async get(key: unknown): Promise<unknown> {
+    if (!this.#byKey) return this.#find(key)
     const partition = partitionFor(this.#entries.encodeKey(key), Math.max(1, this.#count))
     const part = this.#part(partition)
     if (part !== undefined) return part.committedGet(key)
-    throw new DruseError(
+    throw this.#unavailable(partition)
+  }
+
+  /** Only the application's partitioner knows the part, and may ask for more than the key: looks into all of them. */
+  #find(key: unknown): unknown {
+    const parts = Array.from({ length: this.#count }, (_, partition) => this.#part(partition))
+    for (const part of parts) {
+      const value = part?.committedGet(key)
+      if (value !== undefined) return value
+    }
+    const elsewhere = parts.indexOf(undefined)
+    if (elsewhere >= 0) throw this.#unavailable(elsewhere)
+    return undefined
+  }
+
+  #unavailable(partition: number): DruseError {
+    return new DruseError(
       'REGION_UNAVAILABLE',
       `Part ${partition} of region '${this.#name}' is not running in this process: another instance has it, or it is being restored`,
       { region: this.#name, partition },
@@ -71,6 +91,8 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
   }
 
   range(bounds: KeyRange<unknown> = {}): AsyncIterable<readonly [unknown, unknown]> {
+    // Also where no part is running that would look at them.
+    this.#entries.byteRange(bounds)
     const reads = this.#parts.map((part) => part.committedRange(bounds))
     return this.#merge(reads, bounds.reverse === true, bounds.limit ?? Number.POSITIVE_INFINITY)
   }

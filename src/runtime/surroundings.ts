@@ -1,16 +1,18 @@
 /** What all tasks of a process share: plan, cluster, codecs, destinations, state directory. Made once at start. */
 import type { Cluster } from '../kafka/cluster.ts'
 import type { TopicDescription } from '../kafka/topics.ts'
-import type { Clock, Codec, Logger, Random, Registry, Serde } from '../ports.ts'
+import type { Clock, Logger, Random, Registry, Serde } from '../ports.ts'
 import { EntryCaches } from '../region/entry-cache.ts'
 import type { RegionReplica } from '../region/replica.ts'
 import { TypedEntries } from '../region/typed.ts'
-import { changelogTopic } from '../topology/describe.ts'
 import type { RepartitionNode, SinkNode } from '../topology/graph.ts'
+import { changelogTopic, internalTopicNames } from '../topology/internal-topics.ts'
+import { ChosenTopics, type OutputTopic } from './chosen-topics.ts'
 import type { InputCodecs } from './input-queue.ts'
+import type { TopicDestinations } from './placement.ts'
 import type { Plan } from './plan.ts'
 import type { StateDirectory } from './state-directory.ts'
-import type { TaskSurroundings, TopicDestinations } from './task.ts'
+import type { TaskSurroundings } from './task.ts'
 import { shortHash } from './task-metadata.ts'
 
 /** Kafka's default of max.message.bytes, for brokers that do not tell. */
@@ -34,6 +36,8 @@ export class Surroundings implements TaskSurroundings {
   readonly directory: StateDirectory
   readonly random: Random
   readonly caches: EntryCaches
+  /** Of sinks that choose their topic. */
+  readonly chosenTopics: ChosenTopics
   readonly #topics: ReadonlyMap<string, TopicDescription>
   readonly #destinations: ReadonlyMap<string, TopicDestinations>
   readonly #codecs: ReadonlyMap<string, InputCodecs>
@@ -41,7 +45,7 @@ export class Surroundings implements TaskSurroundings {
   readonly #globals = new Map<string, RegionReplica>()
 
   private constructor(
-    { plan, cluster, clusterId, topics, directory, random, regionCacheBytes }: SurroundingsOptions,
+    { plan, cluster, clusterId, topics, directory, registry, random, regionCacheBytes }: SurroundingsOptions,
     codecs: ReadonlyMap<string, InputCodecs>,
     entries: ReadonlyMap<string, TypedEntries<unknown, unknown>>,
   ) {
@@ -53,14 +57,10 @@ export class Surroundings implements TaskSurroundings {
     this.caches = new EntryCaches(regionCacheBytes)
     this.#topics = topics
     this.#destinations = new Map(
-      Array.from(topics.values(), ({ topic, partitions, configs }) => {
-        const maxRecordBytes = Number(configs['max.message.bytes'] ?? MESSAGE_BYTES_MAX) - BATCH_HEAD_BYTES
-        return [
-          topic,
-          Array.from({ length: partitions }, (_, partition) => ({ topic, partition, maxRecordBytes })),
-        ]
-      }),
+      Array.from(topics.values(), (described) => [described.topic, destinationsOf(described)]),
     )
+    const internal = new Set(internalTopicNames(plan.graph))
+    this.chosenTopics = new ChosenTopics({ cluster, registry, internal, destinationsOf })
     this.#codecs = codecs
     this.#entries = entries
   }
@@ -83,6 +83,7 @@ export class Surroundings implements TaskSurroundings {
     for (const node of graph.nodes) {
       if (node.kind === 'operator') continue
       for (const topic of node.kind === 'source' ? node.topics : [node.topic]) {
+        if (typeof topic !== 'string') continue
         codecs.set(`${node.id} ${topic}`, await open(topic, node.key, node.value, node.kind !== 'source'))
       }
     }
@@ -113,8 +114,13 @@ export class Surroundings implements TaskSurroundings {
     return found
   }
 
-  codec(node: SinkNode | RepartitionNode, part: 'key' | 'value'): Codec<unknown> {
-    return (this.#codecs.get(`${node.id} ${node.topic}`) as InputCodecs)[part]
+  output(node: SinkNode | RepartitionNode, topic: string): OutputTopic {
+    const { key, value } = this.#codecs.get(`${node.id} ${topic}`) as InputCodecs
+    return { destinations: this.destinations(topic), key, value }
+  }
+
+  chosenOutput(node: SinkNode, topic: string): OutputTopic | Promise<OutputTopic> {
+    return this.chosenTopics.open(node, topic)
   }
 
   inputCodecs(topic: string): InputCodecs {
@@ -141,6 +147,11 @@ export class Surroundings implements TaskSurroundings {
   warn(details: object, message: string): void {
     this.log.warn(details, message)
   }
+}
+
+function destinationsOf({ topic, partitions, configs }: TopicDescription): TopicDestinations {
+  const maxRecordBytes = Number(configs['max.message.bytes'] ?? MESSAGE_BYTES_MAX) - BATCH_HEAD_BYTES
+  return Array.from({ length: partitions }, (_, partition) => ({ topic, partition, maxRecordBytes }))
 }
 
 /** Of a record batch, which counts towards the limit of a topic. */

@@ -15,10 +15,11 @@ import type { SourceNode } from '../topology/graph.ts'
 import type { TopicPartition } from '../types.ts'
 import { agree } from './agreement.ts'
 import { InputQueue } from './input-queue.ts'
+import type { Destination } from './placement.ts'
 import { changelogsOf, inputsOf, type TaskId, taskName } from './plan.ts'
 import { type RestoreProgress, replay } from './restore.ts'
 import type { Surroundings } from './surroundings.ts'
-import { type Destination, Task } from './task.ts'
+import { Task } from './task.ts'
 import {
   type CommittedRegion,
   definitionOf,

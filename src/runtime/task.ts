@@ -4,7 +4,6 @@
  * decided in commit.ts.
  */
 import { DruseError } from '../errors.ts'
-import { partitionFor } from '../kafka/partitioner.ts'
 import { recordBytesMax } from '../kafka/record-batch.ts'
 import type { Codec } from '../ports.ts'
 import type { ReadableRegion } from '../region/definition.ts'
@@ -13,15 +12,13 @@ import type { RegionPart } from '../region/part.ts'
 import { type CompiledSource, compile } from '../topology/compile.ts'
 import type { RepartitionNode, SinkNode, SourceNode, Step } from '../topology/graph.ts'
 import type { StreamRecord } from '../topology/record.ts'
+import type { TopicChooser } from '../topology/routing.ts'
 import { operatorFailed } from '../topology/steps.ts'
 import type { ErrorPolicy, Header, TopicPartition } from '../types.ts'
+import type { OutputTopic } from './chosen-topics.ts'
 import type { Head, InputQueue } from './input-queue.ts'
+import { type Destination, Placement, type TopicDestinations } from './placement.ts'
 import { type TaskId, taskName } from './plan.ts'
-
-/** One partition of a topic that is written to; the same object for all records that go there. */
-export interface Destination extends TopicPartition {
-  readonly maxRecordBytes: number
-}
 
 export interface Output {
   readonly to: Destination
@@ -31,13 +28,12 @@ export interface Output {
   readonly headers: readonly Header[]
 }
 
-/** The partitions of a topic, in order. */
-export type TopicDestinations = readonly Destination[]
-
 /** Everything outside of its own state that a task needs to turn records into effects. */
 export interface TaskSurroundings {
   destinations(topic: string): TopicDestinations
-  codec(node: SinkNode | RepartitionNode, part: 'key' | 'value'): Codec<unknown>
+  output(node: SinkNode | RepartitionNode, topic: string): OutputTopic
+  /** Of a topic that was chosen for a record; a promise when it is not known yet. */
+  chosenOutput(node: SinkNode, topic: string): OutputTopic | Promise<OutputTopic>
   globalRegion(name: string): ReadableRegion<unknown, unknown>
   warn(details: object, message: string): void
 }
@@ -78,7 +74,7 @@ export class Task {
   #outputBytes = 0
   #committedPositions: string
   #recordTimestamp = 0
-  #roundRobin = 0
+  readonly #placement = new Placement()
   /** The record under way, when its operators return a promise. */
   #busy: Promise<void> | undefined
   #processed = 0
@@ -246,7 +242,7 @@ export class Task {
     const origin = { topic, partition, offset: raw.offset }
     this.#surroundings.warn({ task: this.name, ...origin, policy, error }, 'task: a record is left out')
     if (policy === 'skip') return
-    const to = choose(this.#surroundings.destinations(policy.deadLetter), raw.key, this.#roundRobin++)
+    const to = this.#placement.byKey(this.#surroundings.destinations(policy.deadLetter), raw.key)
     this.#emit({
       to,
       timestamp,
@@ -257,19 +253,43 @@ export class Task {
   }
 
   #output(node: SinkNode | RepartitionNode): Step {
-    const destinations = this.#surroundings.destinations(node.topic)
-    const keys = this.#surroundings.codec(node, 'key')
-    const values = this.#surroundings.codec(node, 'value')
-    return (record: StreamRecord) => {
+    const { topic } = node
+    if (typeof topic === 'function') return this.#chosenOutput(node as SinkNode, topic)
+    const output = this.#surroundings.output(node, topic)
+    return (record) => this.#send(node, output, record)
+  }
+
+  #chosenOutput(node: SinkNode, choose: TopicChooser): Step {
+    return (record) => {
+      let output: OutputTopic | Promise<OutputTopic>
       try {
-        const key = encode(keys, record.key, 'key', node.topic)
-        const value = encode(values, record.value, 'value', node.topic)
-        // A keyless record has no place of its own; any will do, but it is chosen once.
-        const to = choose(destinations, key, key === null ? this.#roundRobin++ : 0)
-        this.#emit({ to, timestamp: record.timestamp, key, value, headers: record.headers })
+        output = this.#surroundings.chosenOutput(node, choose(record.value, record.key, record))
       } catch (error) {
         throw operatorFailed(node.name, record, error)
       }
+      if (!(output instanceof Promise)) return this.#send(node, output, record)
+      return output.then(
+        (opened) => this.#send(node, opened, record),
+        (error: unknown) => {
+          throw operatorFailed(node.name, record, error)
+        },
+      )
+    }
+  }
+
+  #send({ name, partitioner }: SinkNode | RepartitionNode, output: OutputTopic, record: StreamRecord): void {
+    const { destinations } = output
+    const { topic } = destinations[0] as Destination
+    try {
+      const key = encode(output.key, record.key, 'key', topic)
+      const value = encode(output.value, record.value, 'value', topic)
+      const to =
+        partitioner === undefined
+          ? this.#placement.byKey(destinations, key)
+          : this.#placement.chosen(partitioner, destinations, key, record)
+      this.#emit({ to, timestamp: record.timestamp, key, value, headers: record.headers })
+    } catch (error) {
+      throw operatorFailed(name, record, error)
     }
   }
 
@@ -296,11 +316,6 @@ function isUndoable({ sub }: TaskId): boolean {
   return sub.sources.some((source: SourceNode | RepartitionNode) => source.onFailure !== 'fail')
 }
 
-function choose(destinations: TopicDestinations, key: Uint8Array | null, turn: number): Destination {
-  const count = destinations.length
-  return destinations[key === null ? turn % count : partitionFor(key, count)] as Destination
-}
-
 function encode(codec: Codec<unknown>, value: unknown, part: string, topic: string): Uint8Array | null {
   if (value === null) return null
   if (value !== undefined) return codec.encode(value)
@@ -310,10 +325,16 @@ function encode(codec: Codec<unknown>, value: unknown, part: string, topic: stri
   )
 }
 
+const NOT_OF_THE_RECORD: ReadonlySet<string> = new Set([
+  'STORE_CLOSED',
+  'REGISTRY_MISSING',
+  'SCHEMA_REJECTED',
+])
+
 /** No policy of the application's applies to what its disk or a service does: that would lose records. */
 function isOfTheRecord(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {
-    if (at instanceof DruseError && (at.kind !== 'user' || at.code === 'STORE_CLOSED')) return false
+    if (at instanceof DruseError && (at.kind !== 'user' || NOT_OF_THE_RECORD.has(at.code))) return false
   }
   return true
 }

@@ -375,6 +375,7 @@ export class Worker {
     log.warn({ error, tasks: transaction.tasks.length }, 'commit: failed; asking Kafka what was committed')
     this.counts.recoveries += 1
     if (error.code === 'TRANSACTION_INDEFINITE') this.counts.indefinite += 1
+    this.#surroundings.chosenTopics.forget()
     for (const name of blamed(failure)) this.#tasks.fail(this.#tasks.slot(name), error)
     await this.#dropAll()
   }

@@ -2,18 +2,29 @@
 import { DruseError } from '../errors.ts'
 import type { AnyRegion, GlobalRegion, Region } from '../region/definition.ts'
 import type { ErrorPolicy } from '../types.ts'
+import { checkGraph } from './checks.ts'
 import type { Graph, GraphNode, NodeId } from './graph.ts'
+import { isTopicName } from './topic-name.ts'
 
 /** Names stand in topic names and paths: Kafka's characters, and room for a prefix and a suffix in its 249. */
 const NAME = /^[A-Za-z0-9._-]{1,120}$/
-/** As Kafka has it. */
-const TOPIC = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/
 /** Leaves room for a number. */
 const AUTO_NAME_MAX = 100
 /** What an operator's context holds beside the regions. */
 const RESERVED_REGION_NAMES = new Set(['forward', 'streamTimeMs', '__proto__', 'constructor', 'prototype'])
 
-type NewNode = GraphNode extends infer N ? (N extends GraphNode ? Omit<N, 'id'> : never) : never
+/** For a stateless node, which nothing outlives: becomes a name when all those that were given are known. */
+export class AutoName {
+  readonly what: string
+
+  /** `what` may be as long as a topic's name. */
+  constructor(what: string) {
+    this.what = what.slice(0, AUTO_NAME_MAX)
+  }
+}
+
+type Named<N> = N extends GraphNode ? Omit<N, 'id' | 'name'> & { readonly name: string | AutoName } : never
+type NewNode = Named<GraphNode>
 
 export interface Policies {
   readonly onUndecodable: ErrorPolicy
@@ -23,7 +34,7 @@ export interface Policies {
 export class GraphBuilder {
   readonly application: string
   readonly policies: Policies
-  readonly #nodes: GraphNode[] = []
+  readonly #nodes: NewNode[] = []
   readonly #names = new Set<string>()
   readonly #sourceTopics = new Set<string>()
   readonly #regions = new Map<string, Region>()
@@ -40,24 +51,19 @@ export class GraphBuilder {
       for (const topic of node.topics) checkTopic(topic)
       checkPolicies(node)
     }
-    if (node.kind === 'sink') checkTopic(node.topic)
-    checkName(node.kind, node.name)
-    if (this.#names.has(node.name)) {
-      throw new DruseError(
-        'TOPOLOGY_INVALID',
-        `Two operators are named '${node.name}'; give one another name`,
-      )
+    if (node.kind === 'sink' && typeof node.topic === 'string') checkTopic(node.topic)
+    if (!(node.name instanceof AutoName)) {
+      checkName(node.kind, node.name)
+      if (this.#names.has(node.name)) {
+        throw new DruseError(
+          'TOPOLOGY_INVALID',
+          `Two operators are named '${node.name}'; give one another name`,
+        )
+      }
+      this.#names.add(node.name)
     }
     if (node.kind === 'source') for (const topic of node.topics) this.#addSourceTopic(topic)
-    const id = this.#nodes.length
-    this.#names.add(node.name)
-    this.#nodes.push({ ...node, id } as GraphNode)
-    return id
-  }
-
-  /** A name for a stateless node, which nothing outlives. `what` may be as long as a topic's name. */
-  autoName(what: string): string {
-    return `${what.slice(0, AUTO_NAME_MAX)}-${this.#nodes.length}`
+    return this.#nodes.push(node) - 1
   }
 
   /** Not only a region of that name: the very one, for operators find it by its name. */
@@ -105,12 +111,21 @@ export class GraphBuilder {
         `Topology '${this.application}' reads nothing; begin with stream()`,
       )
     }
-    return {
+    const graph: Graph = {
       application: this.application,
-      nodes: [...this.#nodes],
+      nodes: this.#nodes.map((node, id) => ({ ...node, id, name: this.#nameOf(node, id) }) as GraphNode),
       regions: new Map(this.#regions),
       globals: new Map(this.#globals),
     }
+    checkGraph(graph)
+    return graph
+  }
+
+  #nameOf({ name }: NewNode, id: NodeId): string {
+    if (!(name instanceof AutoName)) return name
+    let free = `${name.what}-${id}`
+    while (this.#names.has(free)) free += `-${id}`
+    return free
   }
 
   #addSourceTopic(topic: string): void {
@@ -136,7 +151,7 @@ function checkName(what: string, name: string): string {
 }
 
 function checkTopic(topic: string): void {
-  if (TOPIC.test(topic)) return
+  if (isTopicName(topic)) return
   throw new DruseError(
     'TOPOLOGY_INVALID',
     `'${topic}' is no name of a topic: 1 to 249 letters, digits, '.', '_' or '-'`,

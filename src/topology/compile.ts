@@ -20,7 +20,7 @@ export function compile(sub: SubTopology, host: TaskHost): Map<string, CompiledS
     sub.nodes.filter((node) => node.parents.includes(parent.id)).map((node) => steps.get(node.id) as Step)
   // Children have higher ids than their parents.
   for (const node of sub.nodes.toReversed()) {
-    if (node.kind === 'operator') steps.set(node.id, node.bind(host, childrenOf(node)))
+    if (node.kind === 'operator') steps.set(node.id, node.bind(host, childrenOf(node), node.name))
     else if (node.kind !== 'source') steps.set(node.id, host.output(node))
   }
   const compiled = new Map<string, CompiledSource>()

@@ -1,5 +1,6 @@
 /** A topology as text, in the manner of Kafka Streams' describe. */
 import type { Graph, GraphNode, SourceNode } from './graph.ts'
+import { changelogTopic } from './internal-topics.ts'
 import { type SubTopology, subTopologies } from './subtopologies.ts'
 
 export function describe(graph: Graph): string {
@@ -28,7 +29,9 @@ function describeSub(graph: Graph, sub: SubTopology): string[] {
       const regions = node.regions.length === 0 ? '' : ` (regions: ${node.regions.join(', ')})`
       lines.push(`    Operator ${node.name}: ${node.operator}${regions}${after(node)}`)
     } else if (node.kind !== 'source') {
-      lines.push(`    Sink ${node.name} (topic: ${node.topic}; ${serdes(node)})`)
+      const topic = typeof node.topic === 'string' ? node.topic : 'chosen per record'
+      const by = node.partitioner === undefined ? '' : ', partitions: chosen per record'
+      lines.push(`    Sink ${node.name} (topic: ${topic}${by}; ${serdes(node)})`)
     }
   }
   for (const region of sub.regions) {
@@ -36,11 +39,6 @@ function describeSub(graph: Graph, sub: SubTopology): string[] {
     lines.push(`    Region ${region.name} (changelog: ${changelog}, ${region.store}; ${serdes(region)})`)
   }
   return lines
-}
-
-/** Where a partitioned region's changes are logged. */
-export function changelogTopic(application: string, region: string): string {
-  return `${application}-${region}-changelog`
 }
 
 function serdes({ key, value }: Pick<SourceNode, 'key' | 'value'>): string {

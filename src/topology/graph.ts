@@ -3,6 +3,7 @@ import type { Serde } from '../ports.ts'
 import type { GlobalRegion, ReadableRegion, Region, TimedRegion } from '../region/definition.ts'
 import type { ErrorPolicy, OffsetReset } from '../types.ts'
 import type { StreamRecord } from './record.ts'
+import type { Partitioner, TopicChooser } from './routing.ts'
 
 export type NodeId = number
 
@@ -38,13 +39,14 @@ export interface OperatorNode extends Common {
   /** What describe calls it: map, filter, process, count, ... */
   readonly operator: string
   readonly regions: readonly string[]
-  /** The steps of its children are given in the order of the edges. */
-  readonly bind: (host: NodeHost, children: readonly Step[]) => Step
+  /** The steps of its children are given in the order of the edges; `name` is the node's. */
+  readonly bind: (host: NodeHost, children: readonly Step[], name: string) => Step
 }
 
 export interface SinkNode extends Common {
   readonly kind: 'sink'
-  readonly topic: string
+  readonly topic: string | TopicChooser
+  readonly partitioner: Partitioner | undefined
   readonly key: Serde<unknown>
   readonly value: Serde<unknown>
 }
@@ -54,6 +56,7 @@ export interface RepartitionNode extends Common {
   readonly kind: 'repartition'
   readonly topic: string
   readonly partitions: number | undefined
+  readonly partitioner: Partitioner | undefined
   readonly key: Serde<unknown>
   readonly value: Serde<unknown>
   readonly onUndecodable: ErrorPolicy

@@ -4,10 +4,11 @@ import type { Serde } from '../ports.ts'
 import type { AnyRegion, Region } from '../region/definition.ts'
 import { int64 } from '../serde/index.ts'
 import { type AggregateOptions, bindAggregate } from './aggregate.ts'
-import type { GraphBuilder } from './builder.ts'
+import { AutoName, type GraphBuilder } from './builder.ts'
 import type { NodeHost, NodeId, Step } from './graph.ts'
 import { bindProcessor, type Processor } from './process.ts'
 import type { StreamRecord } from './record.ts'
+import type { Partitioner, TopicChooser } from './routing.ts'
 import { fanOut, forwardEach, guarded } from './steps.ts'
 import { Table } from './table.ts'
 
@@ -138,7 +139,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     const node = this.#builder.add({
       kind: 'operator',
       operator: 'merge',
-      name: this.#builder.autoName('merge'),
+      name: new AutoName('merge'),
       parents: [this.#node, other.#node],
       regions: [],
       bind: (_, children) => fanOut(children),
@@ -196,6 +197,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       parents: [this.#node],
       topic: `${this.#builder.application}-${name}-repartition`,
       partitions,
+      partitioner: options.partitioner as Partitioner | undefined,
       key: key as Serde<unknown>,
       value: value as Serde<unknown>,
       ...this.#builder.policies,
@@ -232,15 +234,24 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     return new Stream(this.#builder, node, serdes, true)
   }
 
-  /** Writes to a topic, partitioned by key as Kafka's own producer does. The topic has to exist. */
-  to(topic: string, serdes: Serdes<K, V> = {}): void {
+  /**
+   * Writes to a topic, or to the topic that a function chooses for each record; partitioned by key as Kafka's own
+   * producer does, unless a partitioner is given. Topics have to exist.
+   *
+   * Of a chosen topic, partitions and serdes are looked up with the first record that goes there; that record's task
+   * waits for it. Failures of a record, for the source's `onFailure` to answer: TOPIC_MISSING when there is no such
+   * topic (none is created), TOPIC_INVALID when it is no name of a topic, or an internal topic of this application.
+   */
+  to(topic: string | TopicChooser<K, V>, options: SinkOptions<K, V> = {}): void {
+    const where = typeof topic === 'string' ? `to('${topic}')` : 'to(…)'
     this.#builder.add({
       kind: 'sink',
-      name: this.#builder.autoName(`to-${topic}`),
+      name: new AutoName(typeof topic === 'string' ? `to-${topic}` : 'to'),
       parents: [this.#node],
-      topic,
-      key: this.#serde('key', serdes.key, `to('${topic}')`) as Serde<unknown>,
-      value: this.#serde('value', serdes.value, `to('${topic}')`) as Serde<unknown>,
+      topic: topic as string | TopicChooser,
+      partitioner: options.partitioner as Partitioner | undefined,
+      key: this.#serde('key', options.key, where) as Serde<unknown>,
+      value: this.#serde('value', options.value, where) as Serde<unknown>,
     })
   }
 
@@ -264,14 +275,13 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     operator: string,
     bind: (name: string, next: Step) => (record: StreamRecord<K, V>) => void | Promise<void>,
   ): NodeId {
-    const name = this.#builder.autoName(operator)
     return this.#builder.add({
       kind: 'operator',
       operator,
-      name,
+      name: new AutoName(operator),
       parents: [this.#node],
       regions: [],
-      bind: (_: NodeHost, children) => bind(name, fanOut(children)) as Step,
+      bind: (_: NodeHost, children, name) => bind(name, fanOut(children)) as Step,
     })
   }
 
@@ -294,7 +304,17 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 }
 
+export interface SinkOptions<K, V> extends Serdes<K, V> {
+  /** Chooses the partition of each record. Default: by key, as Kafka's own producer; in turn without a key. */
+  readonly partitioner?: Partitioner<K, V>
+}
+
 export interface RepartitionOptions<K, V> extends Serdes<K, V> {
+  /**
+   * Chooses the partition of each record. Equal keys have to get the same one: what comes behind relies on it.
+   * Topics that share a region with this one need the same partitioner. Default: by key, as Kafka's own producer.
+   */
+  readonly partitioner?: Partitioner<K, V>
   /** Of the internal topic. Default: as many as the topics that feed it have, or as those read together with it. */
   readonly partitions?: number
 }
@@ -342,7 +362,7 @@ export class SplitStream<K, V, P extends Partitioning, Names extends string = ne
     const split = this.#builder.add({
       kind: 'operator',
       operator: 'split',
-      name: this.#builder.autoName('split'),
+      name: new AutoName('split'),
       parents: [this.#node],
       regions: [],
       bind: (_, children) => {
@@ -360,7 +380,7 @@ export class SplitStream<K, V, P extends Partitioning, Names extends string = ne
       const node = this.#builder.add({
         kind: 'operator',
         operator: 'branch',
-        name: this.#builder.autoName(`branch-${name}`),
+        name: new AutoName(`branch-${name}`),
         parents: [split],
         regions: [],
         bind: (__, children) => fanOut(children),

@@ -2,7 +2,7 @@ import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { GlobalRegion, Region } from '../region/definition.ts'
 import type { ErrorPolicy, OffsetReset } from '../types.ts'
-import { GraphBuilder } from './builder.ts'
+import { AutoName, GraphBuilder } from './builder.ts'
 import { describe } from './describe.ts'
 import type { Graph, SourceNode } from './graph.ts'
 import type { StreamRecord } from './record.ts'
@@ -57,7 +57,7 @@ export class Topology {
     if (first === undefined) throw new DruseError('TOPOLOGY_INVALID', 'stream() needs at least one topic')
     const node = this.#builder.add({
       kind: 'source',
-      name: this.#builder.autoName(`from-${first}`),
+      name: new AutoName(`from-${first}`),
       parents: [],
       topics: list,
       key: options.key as Serde<unknown>,

@@ -5,6 +5,7 @@ import { afterPrefix, readStoreValue, regionPrefix, storeKey, storeValue } from 
 import type { Overlay } from '../../src/region/overlay.ts'
 import type { RegionPart } from '../../src/region/part.ts'
 import { RegionReplica } from '../../src/region/replica.ts'
+import { failing } from '../serde/support.ts'
 import { all, apply, BODIES, type Bodies, entriesOf, numbered, partOf, settle } from './parts.ts'
 
 type Numbers = RegionPart<string, number>
@@ -77,6 +78,23 @@ for (const [body, make] of Object.entries(BODIES)) {
       await layered()
       expect(await all(part.range())).toEqual(LAYERED)
       expect(await all(part.range({ reverse: true }))).toEqual(LAYERED.toReversed())
+    })
+
+    test('two bounds on one side are refused, wherever they stand', () => {
+      for (const [one, other] of [
+        ['gt', 'gte'],
+        ['lt', 'lte'],
+      ] as const) {
+        for (const bounds of [
+          { [one]: 'a', [other]: 'b' },
+          { [other]: 'a', [one]: 'b' },
+        ]) {
+          const error = failing('OPTION_INVALID', () => part.range(bounds))
+          expect(error.message).toMatch(new RegExp(`with ${one} and ${other}: give one of them`))
+          failing('OPTION_INVALID', () => part.committedRange(bounds))
+        }
+        expect(() => part.range({ [one]: 'a', [other]: undefined })).not.toThrow()
+      }
     })
 
     test('bounds, inclusive and exclusive, that stand in any layer or in none', async () => {

@@ -110,6 +110,48 @@ describe('operators', () => {
     `)
   })
 
+  test('sinks that choose topics and partitions', () => {
+    const t = new Topology('routes')
+    const s = t.stream('in', strings)
+    s.to((value) => value)
+    s.to('out', { partitioner: () => 0 })
+    s.to((value) => value, { value: string, partitioner: () => 0 })
+    s.repartition('by-hand', { partitioner: () => 0 }).foreach(() => {})
+    expect(t.describe()).toMatchInlineSnapshot(`
+      "Topology routes
+        Sub-topology 0
+          Source from-in-0 (topics: in; key: string, value: string)
+            --> to-1, to-out-2, to-3, by-hand
+          Sink to-1 (topic: chosen per record; key: string, value: string)
+          Sink to-out-2 (topic: out, partitions: chosen per record; key: string, value: string)
+          Sink to-3 (topic: chosen per record, partitions: chosen per record; key: string, value: string)
+          Sink by-hand (topic: routes-by-hand-repartition, partitions: chosen per record; key: string, value: string)
+        Sub-topology 1
+          Source by-hand (topics: routes-by-hand-repartition; key: string, value: string)
+            --> foreach-5
+          Operator foreach-5: foreach
+      "
+    `)
+  })
+
+  test('names that are given win over those that are not', () => {
+    const t = new Topology('names')
+    const s = t.stream('in', strings)
+    s.filter(() => true).process('filter-1', {}, () => {})
+    s.process('peek-4', {}, () => {})
+      .peek(() => {})
+      .process('peek-4-4', {}, () => {})
+    expect(t.build().nodes.map(({ name }) => name)).toEqual([
+      'from-in-0',
+      'filter-1-1',
+      'filter-1',
+      'peek-4',
+      'peek-4-4-4',
+      'peek-4-4',
+    ])
+    expect(t.describe()).toMatch(/Operator filter-1-1: filter\n {6}--> filter-1\n/)
+  })
+
   test('count, reduce and aggregate: a region each', () => {
     const t = new Topology('folds')
     const grouped = t.stream('in', { key: string, value: int64 }).groupByKey()

@@ -184,6 +184,24 @@ describe('serdes', () => {
     expect(refusal(() => grouped.reduce('sum', (a, b) => a + b))).toBe(ask("'sum'", 'value'))
   })
 
+  test('the serde of what has not changed is kept', () => {
+    // As in Kafka Streams: mapValues and flatMapValues keep the key's, selectKey the value's, filters both.
+    const t = topology()
+    const s = stream(t)
+    s.mapValues(Number).to('a', { value: int64 })
+    s.flatMapValues(() => [1]).to('b', { value: int64 })
+    s.selectKey(Number).to('c', { key: int64 })
+    s.filter(() => true)
+      .peek(() => {})
+      .to('d')
+    expect(t.build().nodes.filter(({ kind }) => kind === 'sink')).toMatchObject([
+      { key: string, value: int64 },
+      { key: string, value: int64 },
+      { key: int64, value: string },
+      { key: string, value: string },
+    ])
+  })
+
   test('of merged streams, when they are not the same', () => {
     const t = topology()
     const other = t.stream('other', { key: string, value: json<string>() })
@@ -193,7 +211,74 @@ describe('serdes', () => {
   })
 })
 
+describe('outputs', () => {
+  test('to an internal topic of the application', () => {
+    const advice = (name: string, topic: string) =>
+      `'${name}' writes to '${topic}', which is an internal topic of this application: write to a topic of your own`
+    for (const topic of ['app-r-repartition', 'app-n-changelog']) {
+      const t = topology()
+      const s = stream(t)
+      s.repartition('r').groupByKey().count('n')
+      s.to(topic)
+      expect(refusal(() => t.build())).toBe(advice(`to-${topic}-3`, topic))
+      const dead = new Topology('app', { onFailure: { deadLetter: topic } })
+      stream(dead).repartition('r').groupByKey().count('n')
+      expect(refusal(() => dead.build())).toBe(advice('from-in-0', topic))
+    }
+    const t = topology()
+    stream(t).to('app-n-changelog')
+    expect(() => t.build()).not.toThrow()
+  })
+})
+
 describe('partitioning', () => {
+  test('topics that feed one region by different partitioners', () => {
+    const one = () => 0
+    const other = () => 0
+    const fed = (left?: () => number, right?: () => number, between = 'plain') => {
+      const t = topology()
+      const shared = t.region('shared', strings)
+      const write = t
+        .stream('left', strings)
+        .repartition('by-left', left && { partitioner: left })
+        .mapValues((value) => value)
+      const read =
+        between === 'none'
+          ? t.stream('right', strings)
+          : t.stream('right', strings).repartition('by-right', right && { partitioner: right })
+      write.process('write', { regions: [shared] }, () => {})
+      read.process('read', { regions: [shared] }, () => {})
+      return () => t.build()
+    }
+    const advice = (a: string, b: string) =>
+      `'${a}' and '${b}' feed region 'shared', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none`
+    expect(refusal(fed(one, other))).toBe(advice('by-left', 'by-right'))
+    expect(refusal(fed(one))).toBe(advice('by-left', 'by-right'))
+    expect(refusal(fed(undefined, one))).toBe(advice('by-left', 'by-right'))
+    expect(refusal(fed(one, undefined, 'none'))).toBe(advice('by-left', 'from-right-3'))
+    expect(fed(one, one)).not.toThrow()
+    expect(fed()).not.toThrow()
+    expect(fed(undefined, undefined, 'none')).not.toThrow()
+  })
+
+  test('of one that comes merged from topics with different partitioners', () => {
+    const t = topology()
+    const left = stream(t).repartition('r', { partitioner: () => 0 })
+    left.merge(t.stream('other', strings)).groupByKey().count('n')
+    expect(refusal(() => t.build())).toMatch(/^'r' and 'from-other-\d' feed region 'n'/)
+  })
+
+  test('regions that are fed apart may be partitioned apart, though their streams meet later', () => {
+    const t = topology()
+    const left = stream(t)
+      .repartition('r', { partitioner: () => 0 })
+      .groupByKey()
+      .count('left')
+    const right = t.stream('other', strings).groupByKey().count('right')
+    left.toStream().merge(right.toStream()).to('out')
+    expect(() => t.build()).not.toThrow()
+  })
+
   const advice =
     /needs records of one key in one task, but a key may have changed before it; put a repartition\(name\) or groupBy\(name, …\) in between$/
 

@@ -4,6 +4,8 @@ import {
   type GroupedStream,
   int64,
   json,
+  type Partitioner,
+  type PartitionerTarget,
   type ReadableRegion,
   type Region,
   type Stream,
@@ -271,6 +273,47 @@ describe('sources and sinks', () => {
       flights.to('out', { key: int64 })
       // @ts-expect-error a repartition topic keeps the values as they are
       flights.repartition('r', { value: string })
+    })
+  })
+
+  test('a topic may be chosen from value, key and record', () => {
+    onlyTyped(() => {
+      flights.to((flight, key, record) => {
+        expectTypeOf(flight).toEqualTypeOf<Flight>()
+        expectTypeOf(key).toEqualTypeOf<string>()
+        expectTypeOf(record).toEqualTypeOf<StreamRecord<string, Flight>>()
+        return flight.origin
+      })
+      flights.mapValues((f) => f.delay).to((delay) => `late-${delay}`, { value: int64 })
+      // @ts-expect-error a topic is a string
+      flights.to((flight) => flight.delay)
+      // @ts-expect-error at once
+      flights.to(async (flight) => flight.origin)
+      // @ts-expect-error values are flights
+      flights.to(() => 'out', { value: int64 })
+    })
+  })
+
+  test('a partitioner gets value, key and what there is to choose from', () => {
+    onlyTyped(() => {
+      flights.to('out', {
+        partitioner: (flight, key, target) => {
+          expectTypeOf(flight).toEqualTypeOf<Flight>()
+          expectTypeOf(key).toEqualTypeOf<string>()
+          expectTypeOf(target).toEqualTypeOf<PartitionerTarget<string, Flight>>()
+          expectTypeOf(target.record).toEqualTypeOf<StreamRecord<string, Flight>>()
+          return flight.delay > 0 ? target.partitions - 1 : undefined
+        },
+      })
+      const byOrigin: Partitioner<string, Flight> = (_, key) => key.length
+      flights.repartition('r', { partitioner: byOrigin })
+      flights.groupBy('g', (f) => f.origin, { partitioner: byOrigin })
+      // @ts-expect-error keys are numbers then
+      flights.groupBy('h', (f) => f.delay, { key: int64, partitioner: byOrigin })
+      // @ts-expect-error a partition is a number
+      flights.to('out', { partitioner: (flight) => flight.origin })
+      // @ts-expect-error no partitioner of other values
+      flights.mapValues((f) => f.delay).to('out', { value: int64, partitioner: byOrigin })
     })
   })
 

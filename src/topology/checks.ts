@@ -1,0 +1,62 @@
+/** What can only be checked of a topology as a whole. */
+import { DruseError } from '../errors.ts'
+import type { Graph, GraphNode, NodeId, RepartitionNode, SourceNode } from './graph.ts'
+import { internalTopicNames } from './internal-topics.ts'
+
+/** Errors: TOPOLOGY_INVALID. */
+export function checkGraph(graph: Graph): void {
+  for (const region of graph.regions.keys()) checkCoPartitioned(graph, region)
+  checkOutputs(graph)
+}
+
+/**
+ * Equal keys of everything that reaches a region have to be in one task. Partition counts are compared at start; here,
+ * whether the partitions were chosen by the same function. Of topics that others write, Kafka's own is assumed.
+ */
+function checkCoPartitioned(graph: Graph, region: string): void {
+  const users = graph.nodes.filter((node) => node.kind === 'operator' && node.regions.includes(region))
+  const [first, ...others] = feeders(graph, users)
+  const other = others.find((node) => partitionerOf(node) !== partitionerOf(first as SourceNode))
+  if (first === undefined || other === undefined) return
+  throw new DruseError(
+    'TOPOLOGY_INVALID',
+    `'${first.name}' and '${other.name}' feed region '${region}', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none`,
+  )
+}
+
+/** The sources and repartition topics that records of these nodes come from. */
+function feeders(graph: Graph, users: readonly GraphNode[]): (SourceNode | RepartitionNode)[] {
+  const found = new Set<SourceNode | RepartitionNode>()
+  const seen = new Set<NodeId>()
+  const visit = (id: NodeId): void => {
+    if (seen.has(id)) return
+    seen.add(id)
+    const node = graph.nodes[id] as GraphNode
+    if (node.kind === 'source' || node.kind === 'repartition') found.add(node)
+    else for (const parent of node.parents) visit(parent)
+  }
+  for (const user of users) for (const parent of user.parents) visit(parent)
+  return [...found]
+}
+
+function partitionerOf(node: SourceNode | RepartitionNode): RepartitionNode['partitioner'] {
+  return node.kind === 'repartition' ? node.partitioner : undefined
+}
+
+/** What stands in an internal topic is the runtime's own: a record from elsewhere would pass for state, or for input. */
+function checkOutputs(graph: Graph): void {
+  const internal = new Set(internalTopicNames(graph))
+  for (const node of graph.nodes) {
+    const topics = node.kind === 'sink' ? [node.topic] : []
+    if (node.kind === 'source' || node.kind === 'repartition') {
+      for (const policy of [node.onUndecodable, node.onFailure])
+        if (typeof policy === 'object') topics.push(policy.deadLetter)
+    }
+    const wrong = topics.find((topic) => typeof topic === 'string' && internal.has(topic))
+    if (wrong === undefined) continue
+    throw new DruseError(
+      'TOPOLOGY_INVALID',
+      `'${node.name}' writes to '${wrong}', which is an internal topic of this application: write to a topic of your own`,
+    )
+  }
+}
