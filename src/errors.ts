@@ -20,6 +20,8 @@ const KINDS = {
   SCHEMA_UNKNOWN: 'user',
   SCHEMA_INVALID: 'user',
   REGISTRY_UNAVAILABLE: 'transient',
+  REGISTRY_REFUSED: 'fatal',
+  REGISTRY_CHANGED: 'fatal',
   REGISTRY_MISSING: 'user',
   // topology and operators
   TOPOLOGY_INVALID: 'user',

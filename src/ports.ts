@@ -306,11 +306,20 @@ export interface Store {
 
 // --- Registry -------------------------------------------------------------------------------------------------
 
-/** Schema ids, as in Confluent's registry. Ids are never re-used; a schema of an id never changes. */
+/**
+ * Schema ids, as in Confluent's registry. Ids are never re-used; a schema of an id never changes.
+ *
+ * What is wrong with a schema, an id or the bytes it stands in has an error of kind `user`, and an error policy may pass
+ * over it; what is wrong with the registry has not: REGISTRY_UNAVAILABLE, REGISTRY_REFUSED (it answers, but refuses
+ * us), REGISTRY_CHANGED (its ids have another meaning than before).
+ */
 export interface Registry {
-  /** The id of this schema under this subject; registers it if need be. Errors: SCHEMA_REJECTED, REGISTRY_UNAVAILABLE. */
+  /**
+   * The id of this schema under this subject; registers it if need be.
+   * Errors: SCHEMA_REJECTED, SCHEMA_INVALID, SCHEMA_UNKNOWN where nothing is registered, and the registry's own.
+   */
   idOf(subject: string, schema: string): Promise<number>
-  /** Errors: SCHEMA_UNKNOWN, REGISTRY_UNAVAILABLE. */
+  /** Whole: names no types that stand elsewhere. Errors: SCHEMA_UNKNOWN, SCHEMA_INVALID, and the registry's own. */
   schemaOf(id: number): Promise<string>
   /** The schema of an id that this process, or an earlier one with the same state directory, has asked for. */
   cached?(id: number): string | undefined

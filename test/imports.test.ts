@@ -67,6 +67,7 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   kafkajs: ['kafka/kafkajs.ts', 'kafka/kafkajs.d.ts'],
   level: ['store/'],
   avsc: ['serde/'],
+  '@kafkajs/confluent-schema-registry/dist/api/index.js': ['serde/confluent-client.ts'],
   '@node-rs/crc32': ['kafka/record-batch.ts', 'embedded/'],
   snappy: ['kafka/compression.ts'],
   'lz4-napi': ['kafka/compression.ts'],
@@ -75,7 +76,9 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   'node:path': ['store/', 'cli/'],
   'node:url': ['cli/'],
   'node:net': ['kafka/kafkajs.ts'],
-  'node:tls': ['kafka/kafkajs.ts'],
+  'node:tls': ['kafka/kafkajs.ts', 'serde/confluent-client.ts', 'serde/schema-registry.ts'],
+  'node:http': ['serde/confluent-client.ts'],
+  'node:https': ['serde/confluent-client.ts'],
   // Hashes and random bytes, the name of the machine, and how values are shown: no effects.
   'node:crypto': ['system.ts', 'runtime/task-metadata.ts'],
   'node:os': ['runtime/state-directory.ts'],

@@ -178,7 +178,7 @@ export class Druse {
         clusterId: await cluster.clusterId(),
         topics,
         directory,
-        registry: registry && (await cachedRegistry(registry, disk)),
+        registry: registry && (await cachedRegistry(registry, disk, { logger: this.#log })),
         random: this.#random,
         regionCacheBytes: this.#settings.regionCacheBytes,
       })

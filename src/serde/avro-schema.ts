@@ -45,6 +45,10 @@ export class AvroSchema {
     return this.type.branchName ?? 'union'
   }
 
+  get isRecord(): boolean {
+    return this.type.typeName === 'record'
+  }
+
   /** Equal for schemas that differ in spelling only: white space, order of members, how namespaces are given. */
   get canonical(): string {
     return JSON.stringify(this.type.schema({ exportAttrs: true }))

@@ -14,7 +14,19 @@ const FRAMING_BYTES = 5
 const SCRATCH_BYTES_MIN = 1024
 const SCRATCH_BYTES_MAX = 256 * 1024
 
-export type AvroOptions = AvroSchemaOptions
+/** Of how many ids without a schema it is remembered why. */
+const REFUSALS_MAX = 1_000
+
+/**
+ * Under which subject a schema is registered, by the names of Confluent's serializers: `<topic>-key` or
+ * `<topic>-value`; the record's full name; or `<topic>-<full name>`.
+ */
+export type SubjectNameStrategy = 'TopicNameStrategy' | 'RecordNameStrategy' | 'TopicRecordNameStrategy'
+
+export interface AvroOptions extends AvroSchemaOptions {
+  /** All but the default are for records alone. Default: TopicNameStrategy. */
+  readonly subjectNameStrategy?: SubjectNameStrategy
+}
 
 /**
  * Values of an Avro schema. Records written with other versions of the schema are read as this one, by Avro's rules.
@@ -23,11 +35,12 @@ export type AvroOptions = AvroSchemaOptions
  * beyond ±(2⁵³-1) fails), enums as strings, unions see `wrapUnions`. Logical types are read as what is below them: a
  * `timestamp-millis` is a number. `bytes` must be a Buffer when encoded.
  *
- * The schema is registered under `<topic>-key` or `<topic>-value` where the topic is written, not where it is only read.
+ * The schema is registered where the topic is written, not where it is only read; changelogs and repartition topics are
+ * written, too.
  *
- * Errors: SCHEMA_INVALID here; when opened, REGISTRY_MISSING without a registry, SCHEMA_REJECTED if the schema does
- * not fit its predecessors, REGISTRY_UNAVAILABLE. `prepare` rejects with SCHEMA_UNKNOWN or REGISTRY_UNAVAILABLE; a
- * schema that this one cannot read is DECODE_FAILED at `decode`, like any value that cannot be read.
+ * Errors: SCHEMA_INVALID here; when opened, REGISTRY_MISSING without a registry, and those of its `idOf`, for instance
+ * SCHEMA_REJECTED if the schema does not fit its predecessors. `prepare` rejects with those of `schemaOf`; a schema that
+ * this one cannot read is DECODE_FAILED at `decode`, like any value that cannot be read.
  *
  * ```ts
  * interface Flight { readonly origin: string; readonly delayMinutes: number }
@@ -39,6 +52,14 @@ export type AvroOptions = AvroSchemaOptions
  */
 export function avro<T>(schema: string | object, options: AvroOptions = {}): Serde<T> {
   const ours = new AvroSchema(schema, options)
+  const { subjectNameStrategy = 'TopicNameStrategy' } = options
+  if (subjectNameStrategy !== 'TopicNameStrategy' && !ours.isRecord) {
+    throw new DruseError(
+      'SCHEMA_INVALID',
+      `${subjectNameStrategy} names subjects after records, and ${ours.name} is none: use TopicNameStrategy`,
+      { subjectNameStrategy },
+    )
+  }
   return {
     kind: kindOf(ours),
     // The bytes begin with a schema's id, which a new version of the schema changes.
@@ -52,10 +73,19 @@ export function avro<T>(schema: string | object, options: AvroOptions = {}): Ser
           { topic, part },
         )
       }
-      const id = writes ? await registry.idOf(`${topic}-${part}`, ours.text) : undefined
+      const id = writes ? await registry.idOf(subjectOf(subjectNameStrategy, context, ours), ours.text) : undefined
       return new AvroCodec<T>(ours, context, registry, id)
     },
   }
+}
+
+function subjectOf(
+  strategy: SubjectNameStrategy,
+  { topic, part }: CodecContext,
+  { name }: AvroSchema,
+): string {
+  if (strategy === 'RecordNameStrategy') return name
+  return `${topic}-${strategy === 'TopicRecordNameStrategy' ? name : part}`
 }
 
 const kindOf = (schema: AvroSchema): string => `avro:${schema.name}`
@@ -70,6 +100,8 @@ class AvroCodec<T> implements Codec<T> {
   readonly #id: number | undefined
   readonly #readers = new Map<number, Reader>()
   readonly #loading = new Map<number, Promise<void>>()
+  /** Why the registry gave no schema, when it was last asked. */
+  readonly #refusals = new Map<number, DruseError>()
   #scratch: Buffer
 
   constructor(schema: AvroSchema, context: CodecContext, registry: Registry, id: number | undefined) {
@@ -104,7 +136,10 @@ class AvroCodec<T> implements Codec<T> {
     const id = writerIdOf(bytes)
     if (id === undefined) throw this.#decodeFailed(framingMismatch(bytes))
     const reader = this.#readers.get(id) ?? this.#readerFromCache(id)
-    if (reader === undefined) throw this.#decodeFailed(`schema id ${id} was not prepared`)
+    if (reader === undefined) {
+      const refusal = this.#refusals.get(id)
+      throw this.#decodeFailed(refusal?.message ?? `schema id ${id} was not prepared`, refusal)
+    }
     if ('refusal' in reader)
       throw this.#decodeFailed(`schema id ${id}: ${reader.refusal.message}`, reader.refusal)
     let found: { readonly value: T; readonly offset: number }
@@ -139,8 +174,21 @@ class AvroCodec<T> implements Codec<T> {
   }
 
   async #load(id: number): Promise<void> {
-    const text = await this.#registry.schemaOf(id)
+    let text: string
+    try {
+      text = await this.#registry.schemaOf(id)
+    } catch (error) {
+      if (error instanceof DruseError && error.kind === 'user') this.#remember(id, error)
+      throw error
+    }
     this.#readers.set(id, readerOf(this.#schema, text))
+  }
+
+  /** Anything may stand where records have an id: what is kept of that has an end. */
+  #remember(id: number, refusal: DruseError): void {
+    const oldest = this.#refusals.keys().next()
+    if (this.#refusals.size >= REFUSALS_MAX && !oldest.done) this.#refusals.delete(oldest.value)
+    this.#refusals.set(id, refusal)
   }
 
   /** The end of the value, or how many bytes are missing, as a negative number. */
