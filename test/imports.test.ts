@@ -67,7 +67,7 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   kafkajs: ['kafka/kafkajs.ts', 'kafka/kafkajs.d.ts'],
   level: ['store/'],
   avsc: ['serde/'],
-  '@kafkajs/confluent-schema-registry/dist/api/index.js': ['serde/confluent-client.ts'],
+  '@kafkajs/confluent-schema-registry': ['serde/confluent-client.ts'],
   '@node-rs/crc32': ['kafka/record-batch.ts', 'embedded/'],
   snappy: ['kafka/compression.ts'],
   'lz4-napi': ['kafka/compression.ts'],

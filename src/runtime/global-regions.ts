@@ -12,6 +12,7 @@ import type { Store, Write } from '../ports.ts'
 import type { GlobalRegion } from '../region/definition.ts'
 import { clearRange } from '../region/range.ts'
 import { RegionReplica } from '../region/replica.ts'
+import { prepared } from './preparation.ts'
 import type { Surroundings } from './surroundings.ts'
 import { definitionOf, shortHash } from './task-metadata.ts'
 
@@ -109,10 +110,20 @@ export class GlobalRegions {
 
   async #apply(region: GlobalRegion, delivery: Delivery, of: string): Promise<void> {
     const entries = this.#surroundings.entries(region.name)
+    const records = [...recordsOf(delivery.batches)]
+    const preparing = (): Promise<void>[] =>
+      records.flatMap(({ value }) => (value === null ? [] : (entries.value.prepare?.(value) ?? [])))
+    await prepared(preparing, {
+      clock: this.#surroundings.clock,
+      signal: this.#closing.signal,
+      waiting: (error) => {
+        const details = { region: region.name, partition: delivery.partition, error }
+        this.#surroundings.log.warn(details, 'global region: waiting for the schema registry')
+      },
+    })
+    if (this.#closing.signal.aborted) return
     const writes: Write[] = []
-    for (const raw of recordsOf(delivery.batches)) {
-      const pending = raw.value === null ? undefined : entries.value.prepare?.(raw.value)
-      if (pending !== undefined) await pending
+    for (const raw of records) {
       const write = entries.write(raw)
       if (write !== undefined) writes.push(write)
     }

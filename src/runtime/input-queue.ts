@@ -5,12 +5,12 @@ import type { Cluster } from '../kafka/cluster.ts'
 import type { Delivery } from '../kafka/fetcher.ts'
 import { openBatch, recordsOf, unreadable, type VisibleBatch } from '../kafka/read-committed.ts'
 import type { RawRecord, RecordCursor } from '../kafka/record-batch.ts'
-import { pause } from '../kafka/retry.ts'
 import type { Codec } from '../ports.ts'
 import { isTimestamp, storable } from '../region/layout.ts'
 import type { SourceNode } from '../topology/graph.ts'
 import { StreamRecord } from '../topology/record.ts'
 import type { TopicPartition } from '../types.ts'
+import { prepared } from './preparation.ts'
 
 export interface InputCodecs {
   readonly key: Codec<unknown>
@@ -24,8 +24,6 @@ export interface Head {
   readonly record: StreamRecord | undefined
   readonly error: DruseError | undefined
 }
-
-const REGISTRY_RETRY_MS = 500
 
 export class InputQueue {
   readonly topic: string
@@ -44,7 +42,8 @@ export class InputQueue {
   #damage: { readonly error: unknown; readonly offset: number } | undefined
   /** Records not yet taken, or a little more: a batch counts whole. */
   #buffered = 0
-  #closed = false
+  readonly #closing = new AbortController()
+  #waitingFor: DruseError | undefined
 
   constructor(at: TopicPartition, offset: number, codecs: InputCodecs, timestamp: SourceNode['timestamp']) {
     this.topic = at.topic
@@ -58,6 +57,11 @@ export class InputQueue {
     return this.#buffered
   }
 
+  /** Why nothing comes out of it although records have been fetched: a schema registry that is down. */
+  get waitingFor(): DruseError | undefined {
+    return this.#waitingFor
+  }
+
   /** What a commit says: the next record to process, else what will be fetched next, control records passed. */
   get position(): number {
     return this.#peekRaw()?.offset ?? this.#damage?.offset ?? this.#fetched
@@ -69,14 +73,12 @@ export class InputQueue {
    */
   append(delivery: Delivery, cluster: Cluster): Promise<void> | undefined {
     for (const { header } of delivery.batches) this.#buffered += header.recordCount
-    if (this.#waiting === undefined) {
-      const preparing = this.#codecs.key.prepare || this.#codecs.value.prepare
-      if (!preparing) return this.#add(delivery)
-    }
     const before = this.#waiting
+    const begun = before === undefined ? this.#preparing(delivery) : undefined
+    if (begun?.size === 0) return this.#add(delivery)
     const waiting = (async () => {
-      await before
-      await this.#prepare(delivery, cluster)
+      if (before !== undefined) await before
+      await this.#prepare(delivery, begun, cluster)
       this.#add(delivery)
     })()
     this.#waiting = waiting
@@ -109,7 +111,7 @@ export class InputQueue {
   }
 
   close(): void {
-    this.#closed = true
+    this.#closing.abort()
   }
 
   #add({ batches, nextOffset }: Delivery): undefined {
@@ -164,31 +166,41 @@ export class InputQueue {
     }
   }
 
-  /** A registry that is down is waited for: that is no fault of the records. */
-  async #prepare(delivery: Delivery, { clock, log }: Cluster): Promise<void> {
-    for (const raw of recordsOf(delivery.batches)) {
-      for (const [codec, bytes] of [
-        [this.#codecs.key, raw.key],
-        [this.#codecs.value, raw.value],
-      ] as const) {
-        if (bytes === null) continue
-        while (!this.#closed) {
-          try {
-            const pending = codec.prepare?.(bytes)
-            if (pending !== undefined) await pending
-            break
-          } catch (error) {
-            // What is wrong with the record itself is found, and told, at the head. A registry that is down, or a
-            // disk that does not take what it said, is no fault of the record's.
-            if (!(error instanceof DruseError) || error.kind === 'user') break
-            log.warn(
-              { topic: this.topic, partition: this.partition, error },
-              'input: waiting for the schema registry',
-            )
-            await pause(clock, REGISTRY_RETRY_MS)
-          }
-        }
-      }
+  async #prepare(
+    delivery: Delivery,
+    begun: Iterable<Promise<void>> | undefined,
+    { clock, log }: Cluster,
+  ): Promise<void> {
+    let first = begun
+    const begin = (): Iterable<Promise<void>> => {
+      const preparing = first ?? this.#preparing(delivery)
+      first = undefined
+      return preparing
     }
+    await prepared(begin, {
+      clock,
+      signal: this.#closing.signal,
+      waiting: (error) => {
+        this.#waitingFor = error
+        const { topic, partition } = this
+        log.warn({ topic, partition, error }, 'input: waiting for the schema registry')
+      },
+    })
+    this.#waitingFor = undefined
+  }
+
+  /** What decoding has to wait for. */
+  #preparing({ batches }: Delivery): Set<Promise<void>> {
+    const preparing = new Set<Promise<void>>()
+    const { key, value } = this.#codecs
+    if (!key.prepare && !value.prepare) return preparing
+    for (const raw of recordsOf(batches)) {
+      const pending = [
+        raw.key === null ? undefined : key.prepare?.(raw.key),
+        raw.value === null ? undefined : value.prepare?.(raw.value),
+      ]
+      for (const promise of pending) if (promise !== undefined) preparing.add(promise)
+    }
+    return preparing
   }
 }

@@ -12,6 +12,8 @@ export interface TakerHandlers {
   taken(task: TakenTask, signal: AbortSignal): void
   /** Resolves when they are committed, or will not be. */
   firstStarts(starts: readonly FirstStart[], signal: AbortSignal): Promise<void>
+  /** It will be tried again. */
+  waiting(id: TaskId, error: DruseError): void
   failed(id: TaskId, error: unknown): void
 }
 
@@ -124,10 +126,11 @@ export class Taker {
         return await attempt()
       } catch (error) {
         if (signal.aborted) return undefined
-        if (!(error instanceof DruseError) || error.kind !== 'transient') {
+        if (!mayPass(error)) {
           this.#handlers.failed(id, error)
           return undefined
         }
+        this.#handlers.waiting(id, error)
         log.warn({ task: taskName(id), error }, 'task: cannot be taken yet, trying again')
         await pause(clock, AFTER_FAILURE_MS, signal)
       }
@@ -157,6 +160,10 @@ export class Taker {
     return agreements
   }
 }
+
+/** A registry that refuses us is waited for like one that is down: a task that has begun does the same. */
+const mayPass = (error: unknown): error is DruseError =>
+  error instanceof DruseError && (error.kind === 'transient' || error.code === 'REGISTRY_REFUSED')
 
 function unstable(id: TaskId): DruseError {
   return new DruseError(

@@ -17,6 +17,8 @@ export interface TaskHealth {
   readonly status: TaskStatus
   /** Of a failed task. */
   readonly error: DruseError | undefined
+  /** What a task that has not failed waits for, and goes on by itself when it is there: a schema registry, a broker. */
+  readonly waitingFor: DruseError | undefined
   /** Records processed since the task began here. */
   readonly processed: number
 }
@@ -33,6 +35,8 @@ export interface Slot {
   status: TaskStatus
   taken: TakenTask | undefined
   error: DruseError | undefined
+  /** Why it cannot be taken yet. */
+  waitingFor: DruseError | undefined
   /** Had a record under way when a commit was due: gets no further one before it is sealed. */
   waitsForSeal: boolean
 }
@@ -73,10 +77,14 @@ export class TaskTable {
   }
 
   get health(): TaskHealth[] {
-    return this.slots.map(({ id, status, error, taken }) => ({
+    return this.slots.map(({ id, status, error, taken, waitingFor }) => ({
       task: taskName(id),
       status,
       error,
+      waitingFor:
+        status === 'taking'
+          ? waitingFor
+          : taken?.task.inputs.find((input) => input.waitingFor !== undefined)?.waitingFor,
       processed: taken?.task.processed ?? 0,
     }))
   }
@@ -98,7 +106,14 @@ export class TaskTable {
     }
     for (const id of ids) {
       if (this.#slots.has(taskName(id))) continue
-      const fresh: Slot = { id, status: 'taking', taken: undefined, error: undefined, waitsForSeal: false }
+      const fresh: Slot = {
+        id,
+        status: 'taking',
+        taken: undefined,
+        error: undefined,
+        waitingFor: undefined,
+        waitsForSeal: false,
+      }
       this.#slots.set(taskName(id), fresh)
     }
   }
@@ -119,6 +134,7 @@ export class TaskTable {
     }
     slot.taken = taken
     slot.status = 'running'
+    slot.waitingFor = undefined
     slot.waitsForSeal = false
   }
 

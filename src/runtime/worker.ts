@@ -111,6 +111,10 @@ export class Worker {
         taken: (taken, signal) => this.#order({ kind: 'taken', taken, signal }),
         firstStarts: (starts, signal) =>
           new Promise((done) => this.#order({ kind: 'firstStarts', starts, done, signal })),
+        waiting: (id, error) => {
+          const slot = this.#tasks.slot(taskName(id))
+          if (slot !== undefined) slot.waitingFor = error
+        },
         failed: (id, error) => this.#tasks.fail(this.#tasks.slot(taskName(id)), error),
       },
     )

@@ -73,7 +73,9 @@ export function avro<T>(schema: string | object, options: AvroOptions = {}): Ser
           { topic, part },
         )
       }
-      const id = writes ? await registry.idOf(subjectOf(subjectNameStrategy, context, ours), ours.text) : undefined
+      const id = writes
+        ? await registry.idOf(subjectOf(subjectNameStrategy, context, ours), ours.text)
+        : undefined
       return new AvroCodec<T>(ours, context, registry, id)
     },
   }

@@ -2,15 +2,14 @@
  * The REST interface of Confluent's schema registry: paths, headers and bodies are @kafkajs/confluent-schema-registry's,
  * the exchange is our own. The only file that imports the package.
  *
- * Of the package it is the request builder, not its `SchemaRegistry`: that one changes a subject's compatibility setting
- * when it registers, refuses subjects with any other setting, and keeps no schema's text. Its transport shows a lost
+ * It is the package's request builder that is used, not its `register` and `getSchema`: these change a subject's
+ * compatibility setting, refuse subjects with any other setting, and keep no schema's text. Its transport shows a lost
  * connection as status 400, knows no deadline and no largest answer, and ends the process on an error whose body is
  * `null`.
  */
 import http from 'node:http'
 import https from 'node:https'
 import type { ConnectionOptions } from 'node:tls'
-import requests from '@kafkajs/confluent-schema-registry/dist/api/index.js'
 import type { Clock } from '../ports.ts'
 
 export interface ConfluentClientOptions {
@@ -48,27 +47,37 @@ interface Built {
   auth(): { readonly username?: string; readonly password?: string } | undefined
 }
 
-type PackageOptions = Parameters<typeof requests.default>[0]
-type Middleware = NonNullable<PackageOptions['middlewares']>[number]
+/** What the transport gives is what the builder's methods resolve to. */
+type Builder = Record<string, Record<string, (parameters: object) => Promise<Answer>>>
 
 export function confluentClient(options: ConfluentClientOptions): ConfluentClient {
+  let building: Promise<Builder> | undefined
+  const send = async (resource: string, method: string, parameters: object): Promise<Answer> => {
+    building ??= builder(options)
+    return (await building)[resource]?.[method]?.(parameters) as Promise<Answer>
+  }
+  return {
+    schema: (id) => send('Schema', 'find', { id }),
+    version: (subject, version) => send('Subject', 'version', { subject, version }),
+    register: (subject, schema) => send('Subject', 'register', { subject, body: { schema } }),
+    lookUp: (subject, schema) => send('Subject', 'registered', { subject, body: { schema } }),
+  }
+}
+
+/** Loaded when it is needed: it brings Protobuf and JSON Schema along. */
+async function builder(options: ConfluentClientOptions): Promise<Builder> {
+  const { SchemaRegistry } = await import('@kafkajs/confluent-schema-registry')
+  type Middleware = NonNullable<ConstructorParameters<typeof SchemaRegistry>[0]['middlewares']>[number]
   // The outermost of all: the package's own transport behind it is never reached.
   const transport = () => ({
     response: (_next: unknown, _renew: unknown, request: unknown) => exchange(request as Built, options),
   })
-  const api = requests.default({
+  const registry = new SchemaRegistry({
     host: options.url,
     ...(options.auth && { auth: { ...options.auth } }),
     middlewares: [transport as unknown as Middleware],
   })
-  // What the transport gives is what the package's methods resolve to.
-  const answer = (sent: Promise<unknown>) => sent as Promise<Answer>
-  return {
-    schema: (id) => answer(api.Schema.find({ id })),
-    version: (subject, version) => answer(api.Subject.version({ subject, version })),
-    register: (subject, schema) => answer(api.Subject.register({ subject, body: { schema } })),
-    lookUp: (subject, schema) => answer(api.Subject.registered({ subject, body: { schema } })),
-  }
+  return (registry as unknown as { readonly api: Builder }).api
 }
 
 function exchange(built: Built, { headers, ssl, timeoutMs, clock }: ConfluentClientOptions): Promise<Answer> {

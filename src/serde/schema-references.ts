@@ -10,9 +10,8 @@ export function withReferences(schema: unknown, known: ReadonlyMap<string, unkno
   const defined = new Set<string>()
   const whole = (part: unknown, namespace: string): unknown => {
     if (typeof part === 'string') {
-      const name = [fullName(part, namespace), part].find((candidate) => known.has(candidate))
-      if (name === undefined || defined.has(name)) return part
-      return standalone(whole(known.get(name), ''))
+      const name = fullName(part, namespace)
+      return known.has(name) && !defined.has(name) ? whole(known.get(name), '') : part
     }
     if (Array.isArray(part)) return part.map((branch) => whole(branch, namespace))
     if (!isObject(part)) return part
@@ -39,12 +38,6 @@ export function withReferences(schema: unknown, known: ReadonlyMap<string, unkno
 
 const fullName = (name: string, namespace: string): string =>
   name.includes('.') || namespace === '' ? name : `${namespace}.${name}`
-
-/** A definition without a namespace must not take over that of the place where it is written. */
-const standalone = (definition: unknown): unknown =>
-  isObject(definition) && definition.namespace === undefined && !String(definition.name).includes('.')
-    ? { ...definition, namespace: '' }
-    : definition
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -59,7 +59,12 @@ export function schemaRegistry(options: SchemaRegistryOptions): Registry {
 type Verdict<T> =
   | { readonly result: T }
   | { readonly error: DruseError }
-  | { readonly again: string; readonly status?: number }
+  | {
+      readonly again: string
+      readonly status?: number
+      /** What it comes to when the time is over. Default: REGISTRY_UNAVAILABLE. */
+      readonly atLast?: DruseError
+    }
 
 class SchemaRegistry implements Registry {
   readonly #client: ConfluentClient
@@ -108,6 +113,8 @@ class SchemaRegistry implements Registry {
   }
 
   schemaOf(id: number): Promise<string> {
+    // Ids come out of records; what no registry ever gives is not asked for.
+    if (id < 0) return Promise.reject(this.#unknownId(id))
     const known = this.#schemas.get(id)
     if (known !== undefined) return Promise.resolve(known)
     const asking = this.#asking.get(id) ?? this.#find(id).finally(() => this.#asking.delete(id))
@@ -127,16 +134,9 @@ class SchemaRegistry implements Registry {
         ({ status, body }) => {
           if (isSuccess(status)) return this.#foundOf(`The schema with id ${id}`, body)
           if (status !== 404 || errorCodeOf(body) !== SCHEMA_NOT_FOUND) return undefined
-          const untilMs = Math.min(UNKNOWN_GRACE_MS, this.#retryMs)
-          if (this.#clock.monotonicMs() - startedMs < untilMs)
-            return { again: 'it does not know the id', status }
-          return {
-            error: this.#error(
-              'SCHEMA_UNKNOWN',
-              `The schema registry ${this.#url} has no schema with id ${id}: were the records written with another registry?`,
-              { id },
-            ),
-          }
+          const error = this.#unknownId(id)
+          const isNew = this.#clock.monotonicMs() - startedMs < UNKNOWN_GRACE_MS
+          return isNew ? { again: 'it does not know the id', atLast: error } : { error }
         },
       )
       const text = await this.#whole(found, what)
@@ -147,6 +147,14 @@ class SchemaRegistry implements Registry {
       if (DruseError.is(error, 'SCHEMA_UNKNOWN')) this.#remember(id, error)
       throw error
     }
+  }
+
+  #unknownId(id: number): DruseError {
+    return this.#error(
+      'SCHEMA_UNKNOWN',
+      `The schema registry ${this.#url} has no schema with id ${id}: were the records written with another registry?`,
+      { id },
+    )
   }
 
   #remember(id: number, error: DruseError): void {
@@ -169,8 +177,13 @@ class SchemaRegistry implements Registry {
       const found = await this.#ask(
         `${what}: its reference to version ${version} of subject "${subject}"`,
         () => this.#client.version(subject, version),
-        ({ status, body }) =>
-          isSuccess(status) ? this.#foundOf(`Version ${version} of subject "${subject}"`, body) : undefined,
+        ({ status, body }) => {
+          const which = `Version ${version} of subject "${subject}"`
+          if (isSuccess(status)) return this.#foundOf(which, body)
+          if (status !== 404 || errorCodeOf(body) === undefined) return undefined
+          const message = `${which}, which another schema refers to, is not in the schema registry ${this.#url}`
+          return { error: this.#error('SCHEMA_INVALID', message, { subject, version }) }
+        },
       )
       known.set(name, jsonOf(found.schema))
       open.push(...found.references)
@@ -228,7 +241,8 @@ class SchemaRegistry implements Registry {
       if ('error' in verdict) throw verdict.error
       const takenMs = this.#clock.monotonicMs() - startedMs
       if (takenMs + pauseMs > this.#retryMs) {
-        const { again, status } = verdict
+        const { again, status, atLast } = verdict
+        if (atLast !== undefined) throw atLast
         throw this.#error(
           'REGISTRY_UNAVAILABLE',
           `Could not ${what} in ${Math.round(takenMs)} ms: the schema registry ${this.#url} cannot be used: ${again}. Check that it runs and can be reached`,

@@ -185,6 +185,36 @@ describe('definition', () => {
     expect(error.message).toContain('com.example.Flight')
   })
 
+  test.each([
+    [undefined, 'value', 'flights-value'],
+    ['TopicNameStrategy', 'key', 'flights-key'],
+    ['RecordNameStrategy', 'value', 'com.example.Flight'],
+    ['RecordNameStrategy', 'key', 'com.example.Flight'],
+    ['TopicRecordNameStrategy', 'value', 'flights-com.example.Flight'],
+  ] as const)('%s: the %s is registered under %s', async (subjectNameStrategy, part, subject) => {
+    const subjects: string[] = []
+    const shared = memoryRegistry()
+    const registry: Registry = {
+      schemaOf: (id) => shared.schemaOf(id),
+      idOf: (asked, schema) => {
+        subjects.push(asked)
+        return shared.idOf(asked, schema)
+      },
+    }
+    const serde = avro(FLIGHT, subjectNameStrategy === undefined ? {} : { subjectNameStrategy })
+    await opened(serde, { registry, topic: 'flights', part })
+    await opened(serde, { registry, topic: 'flights', part, writes: false })
+    expect(subjects).toEqual([subject])
+  })
+
+  test('subjects are named after records only', () => {
+    for (const subjectNameStrategy of ['RecordNameStrategy', 'TopicRecordNameStrategy'] as const) {
+      for (const schema of ['string', ['null', FLIGHT], { type: 'enum', name: 'E', symbols: ['A'] }]) {
+        failing('SCHEMA_INVALID', () => avro(schema, { subjectNameStrategy }))
+      }
+    }
+  })
+
   test('unions are wrapped only where they must be, or as told', async () => {
     const registry = memoryRegistry()
     const plain = await opened(avro<unknown>(['null', 'int']), { registry, topic: 'a' })
