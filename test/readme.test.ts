@@ -60,6 +60,12 @@ describe('README', () => {
   for (const command of new Set(commands)) {
     test(`\`${command}\` can be given`, async () => {
       const [tool, ...rest] = command.split(' ')
+      if (tool === 'docker') {
+        expect(rest[0]).toBe('compose')
+        const file = await readFile(join(root, 'docker-compose.yml'), 'utf8')
+        if (command.includes('flights')) expect(file).toMatch(/^ {2}flights:\n {4}profiles: \[job\]$/m)
+        return
+      }
       expect(tool).toBe('npm')
       const [script = '', ...args] = (rest[0] === 'run' ? rest.slice(1) : rest).filter(
         (word) => word !== '--',
