@@ -5,7 +5,7 @@ import type { TopicPartition } from '../types.ts'
 import { type Cluster, unexpected } from './cluster.ts'
 import { CODE } from './error-codes.ts'
 import { partitionKey } from './partition-key.ts'
-import { Again, retry } from './retry.ts'
+import { Again } from './retry.ts'
 
 export interface TopicDescription {
   readonly topic: string
@@ -45,7 +45,7 @@ export async function describeTopics(
   )
 }
 
-/** Creates topics and waits until they have leaders; one that exists by now is left as it is. */
+/** Creates topics and waits until their leaders answer; one that exists by now is left as it is. */
 export async function createTopics(cluster: Cluster, topics: readonly NewTopic[]): Promise<void> {
   if (topics.length === 0) return
   const names = topics.map(({ topic }) => topic)
@@ -61,16 +61,11 @@ export async function createTopics(cluster: Cluster, topics: readonly NewTopic[]
       { topic, kafkaCode: errorCode },
     )
   }
-  const { clock, retryBudgetMs: budgetMs } = cluster
-  for (const { topic, partitions } of topics) {
-    for (let partition = 0; partition < partitions; partition++) {
-      await retry({ clock, what: `find the leader of ${topic}/${partition}`, budgetMs }, async () => {
-        const leader = await cluster.leader({ topic, partition })
-        if (leader instanceof Again) cluster.forgetTopic(topic)
-        return leader
-      })
-    }
-  }
+  // Metadata names leaders before they know that they are: what is produced then is refused, and a transaction lost.
+  const places = topics.flatMap(({ topic, partitions }) =>
+    Array.from({ length: partitions }, (_, partition) => ({ topic, partition })),
+  )
+  await listOffsets(cluster, places, 'latest')
 }
 
 /** `latest` is the last stable offset under read_committed, else the high watermark. By `partitionKey`. */

@@ -1,6 +1,7 @@
 /**
  * The workload of the fault tests: numbers, keyed one way, are passed on as they are (sub-topology 0) and, keyed
- * another way through a repartition topic, counted and summed in two regions of one task (sub-topology 1).
+ * another way through a repartition topic, counted and summed in two regions of one task (sub-topology 1). A prefix
+ * of all names makes it one's own on a broker that others use too.
  */
 import { expect } from 'vitest'
 import {
@@ -23,12 +24,14 @@ export const INPUTS = 400
 const KEYS = 7
 export const keyOf = (n: number): string => `k${n % KEYS}`
 
-export function tally(): Topology {
-  const t = new Topology('tally')
+export const tally = (): Topology => tallyOf('')
+
+export function tallyOf(prefix: string): Topology {
+  const t = new Topology(`${prefix}tally`)
   const counts = t.region('counts', { key: string, value: int64 })
   const sums = t.region('sums', { key: string, value: int64 })
-  const numbers = t.stream('numbers', { key: string, value: int64 })
-  numbers.to('copies')
+  const numbers = t.stream(`${prefix}numbers`, { key: string, value: int64 })
+  numbers.to(`${prefix}copies`)
   numbers
     .groupBy('by-rest', (n) => keyOf(n))
     .process('tally', { regions: [counts, sums], value: json<Tally>() }, (record, context) => {
@@ -38,43 +41,49 @@ export function tally(): Topology {
       context.sums.put(record.key, sum)
       context.forward(record.key, { count, sum })
     })
-    .to('tallies')
+    .to(`${prefix}tallies`)
   return t
 }
 
-export async function makeTopics(wire: Wire): Promise<void> {
+export async function makeTopics(wire: Wire, prefix = ''): Promise<void> {
   await ensureTopics(
     wire,
-    ['numbers', 'copies', 'tallies'].map((topic) => ({ topic, partitions: 3 })),
+    // Records have times of long ago, for which Kafka would delete them.
+    ['numbers', 'copies', 'tallies'].map((topic) => ({
+      topic: `${prefix}${topic}`,
+      partitions: 3,
+      configs: { 'retention.ms': '-1' },
+    })),
   )
 }
 
-export async function feed(wire: Wire, from = 0, to = INPUTS): Promise<void> {
-  const producer = await TransactionalProducer.open({ wire, transactionalId: 'feeder' })
-  const numbers = await producer.topic('numbers', { key: string, value: int64 })
-  await producer.transact({ topic: 'numbers', partition: 0 }, to, (transaction) => {
+export async function feed(wire: Wire, from = 0, to = INPUTS, prefix = ''): Promise<void> {
+  const producer = await TransactionalProducer.open({ wire, transactionalId: `${prefix}feeder` })
+  const numbers = await producer.topic(`${prefix}numbers`, { key: string, value: int64 })
+  await producer.transact({ topic: `${prefix}numbers`, partition: 0 }, to, (transaction) => {
     for (let n = from; n < to; n++)
       transaction.send(numbers, { key: `n${n}`, value: n, timestamp: 1_000 + n })
   })
   producer.close()
 }
 
-const tallies = (wire: Wire) => readTopic(wire, 'tallies', { key: string, value: json<Tally>() })
+const tallies = (wire: Wire, prefix: string) =>
+  readTopic(wire, `${prefix}tallies`, { key: string, value: json<Tally>() })
 
 /** Waits until every input has come out, or more. */
-export async function drained(wire: Wire, inputs = INPUTS): Promise<void> {
+export async function drained(wire: Wire, inputs = INPUTS, prefix = ''): Promise<void> {
   const options = { timeout: 40_000, interval: 20 }
-  await expect.poll(async () => (await tallies(wire)).length, options).toBeGreaterThanOrEqual(inputs)
+  await expect.poll(async () => (await tallies(wire, prefix)).length, options).toBeGreaterThanOrEqual(inputs)
 }
 
 /** Each input once in each sink; per key the counts 1..n and the sums that belong to them, in order; changelogs the same. */
-export async function verify(wire: Wire, inputs = INPUTS): Promise<void> {
-  const copies = await readTopic(wire, 'copies', { key: string, value: int64 })
+export async function verify(wire: Wire, inputs = INPUTS, prefix = ''): Promise<void> {
+  const copies = await readTopic(wire, `${prefix}copies`, { key: string, value: int64 })
   const numbers = Array.from({ length: inputs }, (_, n) => n)
   expect(copies.map(({ value }) => value).sort((a, b) => a - b)).toEqual(numbers)
 
   const seen = new Map<string, Tally[]>()
-  for (const { key, value } of await tallies(wire)) seen.set(key, [...(seen.get(key) ?? []), value])
+  for (const { key, value } of await tallies(wire, prefix)) seen.set(key, [...(seen.get(key) ?? []), value])
   const expected = new Map<string, Tally>()
   for (const n of numbers) {
     const { count, sum } = expected.get(keyOf(n)) ?? { count: 0, sum: 0 }
@@ -89,7 +98,8 @@ export async function verify(wire: Wire, inputs = INPUTS): Promise<void> {
     ['counts', 'count'],
     ['sums', 'sum'],
   ] as const) {
-    const changelog = await readTopic(wire, `tally-${region}-changelog`, { key: string, value: int64 })
+    const topic = `${prefix}tally-${region}-changelog`
+    const changelog = await readTopic(wire, topic, { key: string, value: int64 })
     const folded = new Map(changelog.map(({ key, value }) => [key, value]))
     expect(folded).toEqual(new Map(Array.from(expected, ([key, value]) => [key, value[part]])))
   }
