@@ -46,18 +46,21 @@ function instance(fates?: Fates, disk = memoryDisk(), options: Partial<DruseOpti
   return made
 }
 
-/** `fate` at the first request of this kind in the nth transaction that changes regions. */
+/** `fate`, once, at the first request of this kind in the nth transaction that changes regions. */
 function at(api: Api, nth: number, fate: Fate): Fates {
   let transactions = 0
   let isOver = true
+  let isDone = false
   return (request: Request) => {
     // It is sent again while the transaction before is being completed.
     if (request.api === 'AddPartitionsToTxn' && isOver) {
       if (request.partitions.some(({ topic }) => topic.endsWith('-changelog'))) transactions += 1
       isOver = false
     }
-    const hit = request.api === api && transactions === nth && !isOver
+    // Those that come after it may change none, and are not counted.
+    const hit = request.api === api && transactions === nth && !isOver && !isDone
     if (request.api === 'EndTxn' || hit) isOver = true
+    if (hit) isDone = true
     return hit ? fate : 'pass'
   }
 }
