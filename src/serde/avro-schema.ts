@@ -1,7 +1,7 @@
 /** An Avro schema: parsed, compared, and asked whether it reads what another has written. */
 import avsc, { type Type } from 'avsc'
 import { DruseError } from '../errors.ts'
-import { strictType } from './avro-types.ts'
+import { strictType, strictTypeOfBigLongs } from './avro-types.ts'
 
 type AvscSchema = Parameters<typeof avsc.Type.forSchema>[0]
 
@@ -14,6 +14,8 @@ export interface AvroSchemaOptions {
    * wrapped (`{ int: 5 }`). `never` refuses such unions. Default: auto.
    */
   readonly wrapUnions?: 'auto' | 'always' | 'never'
+  /** How `long` is given. As number a value beyond ±(2⁵³-1) fails. Default: number. */
+  readonly longs?: 'number' | 'bigint'
 }
 
 export class AvroSchema {
@@ -29,7 +31,7 @@ export class AvroSchema {
       this.type = avsc.Type.forSchema(parsed as AvscSchema, {
         wrapUnions: options.wrapUnions ?? 'auto',
         omitRecordMethods: true,
-        typeHook: strictType,
+        typeHook: options.longs === 'bigint' ? strictTypeOfBigLongs : strictType,
       })
       this.text = JSON.stringify(parsed)
     } catch (cause) {

@@ -142,6 +142,34 @@ class ExactLong extends avsc.types.LongType {
   }
 }
 
+const LONG_BYTES_MAX = 10
+
+/** Every long there is, as bigint. */
+const BIG_LONG = avsc.types.LongType.__with(
+  {
+    fromBuffer(bytes: Buffer): bigint {
+      let zigzag = 0n
+      for (let i = bytes.length - 1; i >= 0; i--) zigzag = (zigzag << 7n) | BigInt((bytes[i] ?? 0) & 0x7f)
+      if (bytes.length > LONG_BYTES_MAX || zigzag >= 2n ** 64n)
+        throw new Error('a long has more than 64 bits')
+      return (zigzag >> 1n) ^ -(zigzag & 1n)
+    },
+    toBuffer(value: bigint): Buffer {
+      const bytes: number[] = []
+      let zigzag = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n))
+      for (; zigzag > 0x7fn; zigzag >>= 7n) bytes.push(Number(zigzag & 0x7fn) | 0x80)
+      bytes.push(Number(zigzag))
+      return Buffer.from(bytes)
+    },
+    // A schema's defaults, and the ints that it reads as longs.
+    fromJSON: (value: number | bigint): bigint => BigInt(value),
+    toJSON: (value: bigint): bigint => value,
+    isValid: (value: unknown): boolean => typeof value === 'bigint' && BigInt.asIntN(64, value) === value,
+    compare: (one: bigint, other: bigint): number => (one < other ? -1 : one > other ? 1 : 0),
+  },
+  true,
+)
+
 class ExactDouble extends avsc.types.DoubleType {
   _update(resolver: { _read: unknown }, writer: Type, options: unknown): void {
     if (writer.typeName === 'long') resolver._read = readZigzag
@@ -170,6 +198,12 @@ const INT = new StrictInt()
 const LONG = new ExactLong()
 const DOUBLE = new ExactDouble()
 const FLOAT = new ExactFloat()
+
+/** For avsc's `typeHook`: as `strictType`, but longs are bigint. */
+export function strictTypeOfBigLongs(schema: unknown, options: unknown): Type | undefined {
+  const type = strictType(schema, options)
+  return type === LONG ? BIG_LONG : type
+}
 
 /** For avsc's `typeHook`: the type to use instead of avsc's own for a schema, if there is one. */
 export function strictType(schema: unknown, options: unknown): Type | undefined {

@@ -31,8 +31,8 @@ export interface AvroOptions extends AvroSchemaOptions {
 /**
  * Values of an Avro schema. Records written with other versions of the schema are read as this one, by Avro's rules.
  *
- * `T` is believed. What avsc gives: records as objects, `bytes` and `fixed` as Buffer, `long` as number (a value
- * beyond ±(2⁵³-1) fails), enums as strings, unions see `wrapUnions`. Logical types are read as what is below them: a
+ * `T` is believed. What avsc gives: records as objects, `bytes` and `fixed` as Buffer, `long` as number
+ * (see `longs`), enums as strings, unions see `wrapUnions`. Logical types are read as what is below them: a
  * `timestamp-millis` is a number. `bytes` must be a Buffer when encoded.
  *
  * The schema is registered where the topic is written, not where it is only read; changelogs and repartition topics are

@@ -148,6 +148,96 @@ describe('bytes', () => {
     expect(codec.decode(codec.encode(value))).toBe(value)
   })
 
+  describe('longs as bigint', () => {
+    const big = { longs: 'bigint' } as const
+    const bigCodec = async (schema: string | object) =>
+      opened(avro<unknown>(schema, big), { registry: memoryRegistry() })
+
+    test.each([
+      [0n, '00'],
+      [-1n, '01'],
+      [63n, '7e'],
+      [64n, '8001'],
+      [2n ** 53n + 1n, '8280808080808020'],
+      [-(2n ** 53n) - 1n, '8180808080808020'],
+      [2n ** 63n - 1n, 'feffffffffffffffff01'],
+      [-(2n ** 63n), 'ffffffffffffffffff01'],
+    ])('%i is %s', async (value, expected) => {
+      const codec = await bigCodec('long')
+      expect(hex(codec.encode(value)).slice(10)).toBe(expected)
+      expect(codec.decode(codec.encode(value))).toBe(value)
+    })
+
+    test('have the bytes of numbers', async () => {
+      const registry = memoryRegistry()
+      const numbers = await opened(avro<number>('long'), { registry })
+      const bigints = await opened(avro<bigint>('long', big), { registry })
+      fc.assert(
+        fc.property(fc.maxSafeInteger(), (n) => {
+          expect(hex(bigints.encode(BigInt(n)))).toBe(hex(numbers.encode(n)))
+          expect(bigints.decode(numbers.encode(n))).toBe(BigInt(n))
+        }),
+      )
+      fc.assert(
+        fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), (n) => {
+          expect(bigints.decode(bigints.encode(n))).toBe(n)
+        }),
+      )
+    })
+
+    test.each([5, 2n ** 63n, -(2n ** 63n) - 1n, '5', null])('%s is none', async (value) => {
+      const codec = await bigCodec('long')
+      failing('ENCODE_FAILED', () => codec.encode(value))
+    })
+
+    test.each(['', '80', 'ffffffffffffffffff03', 'ffffffffffffffffffff01', 'ff'.repeat(40), '0000'])(
+      'the bytes "%s" are none',
+      async (bytes) => {
+        const codec = await bigCodec('long')
+        failing('DECODE_FAILED', () => codec.decode(fromHex(`0000000001${bytes}`)))
+      },
+    )
+
+    test('everywhere: in unions, with defaults, with logical types, out of ints and other people’s longs', async () => {
+      const registry = memoryRegistry()
+      const fields = [
+        { name: 'id', type: 'long' },
+        { name: 'maybe', type: ['null', 'long', 'string'] },
+        { name: 'at', type: { type: 'long', logicalType: 'timestamp-micros' } },
+        { name: 'all', type: { type: 'array', items: 'long' } },
+      ]
+      const value = { id: 2n ** 60n, maybe: -(2n ** 60n), at: 1_700_000_000_000_000n, all: [1n, 2n ** 62n] }
+      const writer = await opened(avro<object>({ type: 'record', name: 'R', fields }, big), { registry })
+      expect(writer.decode(writer.encode(value))).toEqual(value)
+      const added = { name: 'added', type: 'long', default: 7 }
+      const readerSchema = { type: 'record', name: 'R', fields: [...fields, added] }
+      const reader = await opened(avro<object>(readerSchema, big), { registry })
+      const bytes = writer.encode(value)
+      await reader.prepare?.(bytes)
+      expect(reader.decode(bytes)).toEqual({ ...value, added: 7n })
+
+      const ints = await opened(avro<number>('int'), { registry, topic: 'promoted' })
+      const longs = await opened(avro<bigint>('long', big), { registry, topic: 'promoted' })
+      await longs.prepare?.(ints.encode(-5))
+      expect(longs.decode(ints.encode(-5))).toBe(-5n)
+    })
+
+    test('one that is not read may be any', async () => {
+      const registry = memoryRegistry()
+      const fields = [
+        { name: 'id', type: 'long' },
+        { name: 'n', type: 'long' },
+      ]
+      const writer = await opened(avro<object>({ type: 'record', name: 'R', fields }, big), { registry })
+      const reader = await opened(avro<object>({ type: 'record', name: 'R', fields: [fields[1]] }), {
+        registry,
+      })
+      const bytes = writer.encode({ id: 2n ** 63n - 1n, n: 5n })
+      await reader.prepare?.(bytes)
+      expect(reader.decode(bytes)).toEqual({ n: 5 })
+    })
+  })
+
   test('decoded bytes do not show the buffer they came in', async () => {
     const codec = await opened(avro<Buffer>('bytes'), { registry: memoryRegistry() })
     const bytes = codec.encode(Buffer.from([1, 2, 3]))
