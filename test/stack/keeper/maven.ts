@@ -43,6 +43,7 @@ export function kafkaJars(version: string): Promise<string> {
     : []
   return cached(`kafka-${version}`, (folder) =>
     maven(
+      POM,
       'dependency:copy-dependencies',
       `-Dkafka.version=${version}`,
       ...log,
@@ -70,9 +71,9 @@ export async function registryJar(): Promise<string> {
   return join(folder, jar)
 }
 
-async function maven(...args: string[]): Promise<void> {
+export async function maven(pom: string, ...args: string[]): Promise<void> {
   try {
-    await run('mvn', ['--quiet', '--batch-mode', '--strict-checksums', '--file', POM, ...args], {
+    await run('mvn', ['--quiet', '--batch-mode', '--strict-checksums', '--file', pom, ...args], {
       signal: ending.signal,
     })
   } catch (error) {
