@@ -18,6 +18,7 @@ const KINDS = {
   ENCODE_FAILED: 'user',
   SCHEMA_REJECTED: 'user',
   SCHEMA_UNKNOWN: 'user',
+  SCHEMA_NOT_REGISTERED: 'user',
   SCHEMA_INVALID: 'user',
   REGISTRY_UNAVAILABLE: 'transient',
   REGISTRY_REFUSED: 'fatal',

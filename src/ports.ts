@@ -316,7 +316,7 @@ export interface Store {
 export interface Registry {
   /**
    * The id of this schema under this subject; registers it if need be.
-   * Errors: SCHEMA_REJECTED, SCHEMA_INVALID, SCHEMA_UNKNOWN where nothing is registered, and the registry's own.
+   * Errors: SCHEMA_REJECTED, SCHEMA_INVALID, SCHEMA_NOT_REGISTERED where it is looked up only, the registry's own.
    */
   idOf(subject: string, schema: string): Promise<number>
   /** Whole: names no types that stand elsewhere. Errors: SCHEMA_UNKNOWN, SCHEMA_INVALID, and the registry's own. */

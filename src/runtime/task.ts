@@ -329,6 +329,7 @@ const NOT_OF_THE_RECORD: ReadonlySet<string> = new Set([
   'STORE_CLOSED',
   'REGISTRY_MISSING',
   'SCHEMA_REJECTED',
+  'SCHEMA_NOT_REGISTERED',
 ])
 
 /** No policy of the application's applies to what its disk or a service does: that would lose records. */

@@ -15,7 +15,7 @@ export interface SchemaRegistryOptions {
   readonly headers?: Readonly<Record<string, string>>
   /** For https: `ca`, `cert`, `key`, `rejectUnauthorized`, … as Node takes them. */
   readonly ssl?: ConnectionOptions
-  /** False: schemas are looked up, never registered, and one that is not there is SCHEMA_UNKNOWN. Default true. */
+  /** False: schemas are looked up, never registered: see SCHEMA_NOT_REGISTERED. Default true. */
   readonly autoRegister?: boolean
   /** For one request, from the connection to the last byte of the answer. Default 5 000. */
   readonly timeoutMs?: number
@@ -44,10 +44,11 @@ const SCHEMA_NOT_VALID = 42201
  *
  * Asked again, with growing pauses: connections that fail, time-outs, 408, 429, 5xx and answers that cannot be
  * understood; then REGISTRY_UNAVAILABLE, which an application waits for. At once REGISTRY_REFUSED: 401, 403, redirects
- * (not followed, credentials stay here) and other answers that will not change by asking. SCHEMA_REJECTED: the schema
- * does not fit its subject. SCHEMA_INVALID: the registry takes it for none, or what an id stands for is not Avro.
- * SCHEMA_UNKNOWN: the registry itself says that it has no such id (remembered for 30 s), or, with
- * `autoRegister: false`, no such schema under the subject.
+ * (not followed, credentials stay here) and other answers that will not change by asking.
+ *
+ * About schemas: SCHEMA_REJECTED, it does not fit its subject, or the registry takes it for none; SCHEMA_NOT_REGISTERED,
+ * with `autoRegister: false`; SCHEMA_UNKNOWN, the registry itself says that it has no such id (remembered for 30 s);
+ * SCHEMA_INVALID, what the id stands for is not Avro.
  *
  * Error: OPTION_INVALID. Credentials never show in errors.
  */
@@ -216,11 +217,11 @@ class SchemaRegistry implements Registry {
     }
     if (code === SCHEMA_NOT_VALID) {
       const message = `The schema for subject "${subject}" is not valid to the schema registry ${this.#url}: ${said}. Correct it`
-      return { error: this.#error('SCHEMA_INVALID', message, { subject, status, schema }) }
+      return { error: this.#error('SCHEMA_REJECTED', message, { subject, status, schema }) }
     }
     if (status === 404 && (code === SUBJECT_NOT_FOUND || code === SCHEMA_NOT_FOUND)) {
       const message = `The schema is not registered under subject "${subject}" in the schema registry ${this.#url}, and autoRegister is false. Register it: POST it to /subjects/${encodeURIComponent(subject)}/versions, or with your registry's own tool`
-      return { error: this.#error('SCHEMA_UNKNOWN', message, { subject, status, schema }) }
+      return { error: this.#error('SCHEMA_NOT_REGISTERED', message, { subject, status, schema }) }
     }
     return undefined
   }

@@ -79,7 +79,7 @@ describe('cached registry', () => {
       }
     })
 
-    test.each(['REGISTRY_REFUSED', 'SCHEMA_REJECTED', 'SCHEMA_UNKNOWN'] as const)(
+    test.each(['REGISTRY_REFUSED', 'SCHEMA_REJECTED', 'SCHEMA_NOT_REGISTERED'] as const)(
       'but its %s counts',
       async (code) => {
         const disk = await diskAfter(['a-value', text(V1)])

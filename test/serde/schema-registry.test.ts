@@ -88,7 +88,7 @@ describe('requests', () => {
       server.fault = () => json(404, { error_code: code, message: 'not found' })
       const error = await registry.idOf('flights-value', FLIGHT).catch((cause) => cause)
       expect(error).toMatchObject({
-        code: 'SCHEMA_UNKNOWN',
+        code: 'SCHEMA_NOT_REGISTERED',
         kind: 'user',
         details: { subject: 'flights-value', schema: FLIGHT },
       })
