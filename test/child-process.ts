@@ -49,6 +49,11 @@ export class ChildProcess {
     if (!this.#out.includes(text)) throw new Error(`no '${text}' in: ${JSON.stringify(await this.ended)}`)
   }
 
+  /** As a program that has read enough. */
+  closeOutput(): void {
+    this.#child.stdout.destroy()
+  }
+
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal)
   }

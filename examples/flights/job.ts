@@ -232,7 +232,7 @@ class Job {
     screen.say(`Found: ${airports}/${this.#airports.length} airports and ${flights}/${total} flights fed.`)
     if (flights > total) {
       throw new Error(
-        `${flights} flights are in the topics, more than the ${total} of this run: leave out --flights, or use another --prefix`,
+        `${flights} flights are in the topics, more than the ${total} of this run: leave out --flights, or use another ${this.#isAlone ? 'directory' : '--prefix'}`,
       )
     }
     if (airports > 0 && !(await directory.hasSchemas())) {

@@ -3,12 +3,11 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { localTime } from '../../examples/flights/data.ts'
-import { ChildProcess, type Ended } from '../child-process.ts'
+import type { ChildProcess } from '../child-process.ts'
+import { committedIn, expectedReport, expectSuccess, randomOf, startDemo } from './demo.ts'
 
-const MAIN = fileURLToPath(new URL('../../examples/flights/main.ts', import.meta.url))
 const KILLS = 10
 const FLIGHTS = 20_000
 
@@ -23,42 +22,11 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }))
 
 function demo(...more: readonly string[]): ChildProcess {
-  return new ChildProcess(MAIN, ['--data-dir', join(directory, 'data'), '--report', report, ...more])
-}
-
-/** As the last line of progress has it. */
-function committedIn(out: string): number {
-  return Number(out.match(/.*committed (\d+)/s)?.[1] ?? 0)
+  return startDemo('--data-dir', join(directory, 'data'), '--report', report, ...more)
 }
 
 async function readReport(): Promise<unknown> {
   return JSON.parse(await readFile(report, 'utf8'))
-}
-
-/** What the report has to say, by nothing but the file and a loop. */
-async function expectedReport(): Promise<unknown> {
-  const file = new URL('../../node_modules/vega-datasets/data/flights-20k.json', import.meta.url)
-  const rows = JSON.parse(await readFile(file, 'utf8')) as {
-    readonly origin: string
-    readonly delay: number
-  }[]
-  const airports: Record<
-    string,
-    { flights: number; delayed: number; totalDelayMinutes: number; maxDelayMinutes: number }
-  > = {}
-  for (const { origin, delay } of rows) {
-    airports[origin] ??= { flights: 0, delayed: 0, totalDelayMinutes: 0, maxDelayMinutes: delay }
-    const stats = airports[origin]
-    stats.flights += 1
-    if (delay > 15) stats.delayed += 1
-    stats.totalDelayMinutes += delay
-    stats.maxDelayMinutes = Math.max(stats.maxDelayMinutes, delay)
-  }
-  return { flights: rows.length, airports, lateFlights: rows.filter(({ delay }) => delay > 120).length }
-}
-
-function expectSuccess(ended: Ended): void {
-  expect(ended, `${ended.err}\n${ended.out}`).toMatchObject({ code: 0, err: '' })
 }
 
 /** Which directories they are, not only what they are called. */
@@ -82,7 +50,7 @@ test('counts every flight once, shows it, and says the same when it is asked aga
   const again = await demo().ended
   expectSuccess(again)
   expect(again.out).toContain('Found: 3376/3376 airports and 20000/20000 flights fed.')
-  expect(again.out).toContain('processed 0, committed 20000')
+  expect(again.out).toContain('processed 0, committed 20000/20000')
   expect(await readReport()).toEqual(await expectedReport())
 })
 
@@ -169,6 +137,37 @@ test('--fresh starts over and leaves alone what is not its own', async () => {
   expect(await readReport()).toEqual(await expectedReport())
 })
 
+test('refuses a directory of another job, and figures of more flights than are asked for', async () => {
+  expectSuccess(await demo('--flights', '1000').ended)
+  expect(await readReport()).toEqual(await expectedReport('flights-20k', 1000))
+  const fewer = await demo('--flights', '999').ended
+  expect(fewer).toMatchObject({ code: 1 })
+  expect(fewer.err).toBe(
+    'flights: 1000 flights are in the topics, more than the 999 of this run: leave out --flights, or use another directory\n',
+  )
+  for (const other of [
+    ['--data', 'flights-3m'],
+    ['--brokers', 'localhost:1'],
+  ]) {
+    const refused = await demo(...other).ended
+    expect(refused).toMatchObject({ code: 1, out: '' })
+    expect(refused.err).toMatch(/is of another job \(flight-delays, topics: embedded, schemas: file\) than/)
+  }
+  expectSuccess(await demo('--flights', '1500').ended)
+  expect(await readReport()).toEqual(await expectedReport('flights-20k', 1500))
+})
+
+test('stops when nobody reads what it says, and goes on', async () => {
+  const running = demo('--progress', '5')
+  await running.until((out) => committedIn(out) > 0)
+  running.closeOutput()
+  expect(await running.ended).toMatchObject({ code: 141, err: '' })
+  const last = await demo().ended
+  expectSuccess(last)
+  expect(last.out).toContain('Replayed: nothing')
+  expect(await readReport()).toEqual(await expectedReport())
+})
+
 test('does not touch a directory that is not its own', async () => {
   const foreign = join(directory, 'data')
   await mkdir(join(foreign, 'state'), { recursive: true })
@@ -199,10 +198,10 @@ test('tells about wrong options and about its options', async () => {
     ['--progress', 'often'],
     ['--data-dir'],
   ]) {
-    const ended = await new ChildProcess(MAIN, args).ended
+    const ended = await startDemo(...args).ended
     expect(ended).toMatchObject({ code: 2, out: '', err: expect.stringContaining('Usage: npm start') })
   }
-  expect(await new ChildProcess(MAIN, ['--help']).ended).toMatchObject({
+  expect(await startDemo('--help').ended).toMatchObject({
     code: 0,
     err: '',
     out: expect.stringContaining('--data-dir'),
@@ -224,14 +223,3 @@ test('reads local times the same on every machine', () => {
   }
   expect(() => localTime('2001-01-01')).toThrow('is no date')
 })
-
-/** mulberry32 */
-function randomOf(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
