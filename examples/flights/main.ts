@@ -1,4 +1,5 @@
 /** The flights demo: `npm start`. Options and exit codes here, the job in job.ts, what it computes in topology.ts. */
+import { schemaRegistry } from '../../src/index.ts'
 import { openDirectory } from './directory.ts'
 import { runJob } from './job.ts'
 import { namesOf } from './names.ts'
@@ -36,14 +37,15 @@ async function main(options: Options): Promise<number> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => interrupt('SIGPIPE'))
 
   const screen = new Screen()
+  const registry = options.registry === undefined ? undefined : schemaRegistry({ url: options.registry })
   const directory = await openDirectory(
     options.directory,
     {
       application: namesOf(options.data, options.prefix).application,
       topics: options.brokers === undefined ? 'embedded' : 'kafka',
-      schemas: 'file',
+      schemas: registry === undefined ? 'file' : 'registry',
     },
-    { fresh: options.fresh, registry: undefined },
+    { fresh: options.fresh, registry },
   )
   const outcome = await runJob({ ...options, directory, screen, signal: interrupted.signal })
   if (outcome === undefined) {

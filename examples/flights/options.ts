@@ -8,6 +8,8 @@ export interface Options {
   readonly flights: number | undefined
   /** Undefined: the embedded broker. */
   readonly brokers: readonly string[] | undefined
+  /** Undefined: ids of schemas are kept in the directory. */
+  readonly registry: string | undefined
   readonly prefix: string
   readonly feeds: boolean
   readonly directory: string
@@ -31,6 +33,8 @@ Interrupt or kill it as you like and start it again: it goes on where it was, an
 
 On Kafka:
   --brokers LIST   HOST:PORT[,HOST:PORT...]
+  --registry URL   a schema registry (Confluent's API); without one the ids of schemas are kept in the --data-dir, and
+                   the job is one process
   --no-feed        take part in the job of another process, which feeds; with a --data-dir of its own
   --prefix TEXT    put before the names of topics, groups and transactional ids: a job of its own on the same cluster
 `
@@ -41,13 +45,17 @@ export class UsageError extends Error {}
 export function parseOptions(args: readonly string[]): Options | undefined {
   const given = parse(args)
   if (given.help) return undefined
-  const { brokers, prefix, report, fresh = false } = given
+  const { brokers, registry, prefix, report, fresh = false } = given
   const data = DATA_SETS.find((name) => name === (given.data ?? DATA_SETS[0]))
   if (data === undefined) throw new UsageError(`--data ${given.data} is none of ${DATA_SETS.join(', ')}`)
   const feeds = !given['no-feed']
   if (brokers === '') throw new UsageError('--brokers is empty')
-  if (brokers === undefined && (prefix !== undefined || !feeds)) {
-    throw new UsageError(`${feeds ? '--prefix' : '--no-feed'} is for Kafka: give --brokers`)
+  const onKafka = (['registry', 'prefix', 'no-feed'] as const).find((name) => given[name] !== undefined)
+  if (brokers === undefined && onKafka !== undefined) {
+    throw new UsageError(`--${onKafka} is for Kafka: give --brokers`)
+  }
+  if (!feeds && registry === undefined) {
+    throw new UsageError('--no-feed needs a --registry: processes have to agree on the ids of schemas')
   }
   if (brokers !== undefined && fresh) {
     throw new UsageError(
@@ -63,6 +71,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     data,
     flights: given.flights === undefined ? undefined : wholeNumber('--flights', given.flights),
     brokers: brokers?.split(','),
+    registry,
     prefix: prefix ?? '',
     feeds,
     directory: given['data-dir'] ?? directory.join(''),
@@ -90,6 +99,7 @@ function parse(args: readonly string[]) {
         report: { type: 'string' },
         progress: { type: 'string' },
         brokers: { type: 'string' },
+        registry: { type: 'string' },
         'no-feed': { type: 'boolean' },
         prefix: { type: 'string' },
         help: { type: 'boolean' },

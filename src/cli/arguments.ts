@@ -13,6 +13,7 @@ describe   prints sub-topologies, operators, regions and topics
 run        runs the application until SIGINT or SIGTERM, then commits what is done and leaves the group
   --brokers LIST       on Kafka: HOST:PORT[,HOST:PORT…], instead of the wire in the options
   --embedded DIR       on an embedded broker that keeps its topics in DIR, instead of the wire in the options
+  --registry URL       a schema registry (Confluent's API), instead of the registry in the options
   --state-dir DIR      where regions are kept (default: stateDir in the options, else state/<application>)
   --log-level LEVEL    debug, info, warn or error; lines go to standard error (default: warn)
 
@@ -23,6 +24,7 @@ run        runs the application until SIGINT or SIGTERM, then commits what is do
 export interface RunArguments {
   readonly brokers: readonly string[] | undefined
   readonly embedded: string | undefined
+  readonly registry: string | undefined
   readonly stateDir: string | undefined
   readonly logLevel: keyof Logger | undefined
 }
@@ -34,7 +36,7 @@ export type Command =
   | { readonly name: 'run'; readonly module: string; readonly with: RunArguments }
 
 const LEVELS: readonly (keyof Logger)[] = ['debug', 'info', 'warn', 'error']
-const RUN_ONLY = ['brokers', 'embedded', 'state-dir', 'log-level'] as const
+const RUN_ONLY = ['brokers', 'embedded', 'registry', 'state-dir', 'log-level'] as const
 
 /** Errors: OPTION_INVALID. */
 export function parseCommand(args: readonly string[]): Command {
@@ -65,7 +67,13 @@ export function parseCommand(args: readonly string[]): Command {
   return {
     name,
     module,
-    with: { brokers, embedded: values.embedded, stateDir: values['state-dir'], logLevel },
+    with: {
+      brokers,
+      embedded: values.embedded,
+      registry: values.registry,
+      stateDir: values['state-dir'],
+      logLevel,
+    },
   }
 }
 
@@ -77,6 +85,7 @@ function parse(args: readonly string[]) {
       options: {
         brokers: { type: 'string' },
         embedded: { type: 'string' },
+        registry: { type: 'string' },
         'state-dir': { type: 'string' },
         'log-level': { type: 'string' },
         help: { type: 'boolean', short: 'h' },

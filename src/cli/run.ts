@@ -6,6 +6,7 @@ import { embeddedBroker } from '../local.ts'
 import type { Logger, Wire } from '../ports.ts'
 import { Druse } from '../runtime/druse.ts'
 import type { DruseOptions } from '../runtime/options.ts'
+import { schemaRegistry } from '../serde/index.ts'
 import { consoleLogger } from '../system.ts'
 import type { RunArguments } from './arguments.ts'
 import { loadModule } from './module.ts'
@@ -26,6 +27,7 @@ export async function run(
   const { topology } = module
   const options = await module.options()
   const logger = given.logLevel === undefined ? options.logger : consoleLogger(given.logLevel)
+  const registry = given.registry === undefined ? options.registry : schemaRegistry({ url: given.registry })
   const kafka = kafkaOf(given, topology.application, logger ?? consoleLogger('warn'))
   const broker = given.embedded === undefined ? undefined : await embeddedBroker({ dir: given.embedded })
   try {
@@ -42,6 +44,7 @@ export async function run(
       wire,
       stateDir: given.stateDir ?? options.stateDir ?? join('state', topology.application),
       ...(logger === undefined ? {} : { logger }),
+      ...(registry === undefined ? {} : { registry }),
     }
     const app = new Druse(topology, all)
     app.onStateChange((state) => print(line(app, state)))
