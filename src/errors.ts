@@ -65,6 +65,7 @@ const KINDS = {
   CLUSTER_CHANGED: 'fatal',
   REGION_CHANGED: 'user',
   CHANGELOG_TRUNCATED: 'fatal',
+  RESTORE_TOO_SLOW: 'fatal',
   STATE_WRITE_FAILED: 'fatal',
   STATE_DIR_OCCUPIED: 'user',
   STATE_DIR_FOREIGN: 'user',

@@ -1,8 +1,8 @@
 /** Collects the records of a transaction, by partition, in batches that their topics take. */
 import type { Header, TopicPartition } from '../types.ts'
+import type { PartitionBatches } from './commit-writer.ts'
 import { partitionKey } from './partition-key.ts'
 import { BatchWriter, recordBytesMax } from './record-batch.ts'
-import type { PartitionBatches } from './transactional-writer.ts'
 
 /** Of a batch, before it is compressed; a single record may be larger if its topic takes it. */
 const BATCH_BYTES_MAX = 512 * 1024

@@ -7,10 +7,19 @@
  * After any outcome but a definite one, this (producer id, epoch) is never used again: its sockets are destroyed and
  * `open` asks for a new epoch, which fences and aborts what the old one left behind. There is no EndTxn(abort).
  */
-import { DruseError, type ErrorCode } from '../errors.ts'
-import type { Connection, Membership, PartitionCode, Producing, Request, ResponseOf } from '../ports.ts'
+import { DruseError } from '../errors.ts'
+import type { Connection, Producing, Request, ResponseOf } from '../ports.ts'
 import type { TopicPartition } from '../types.ts'
 import type { Cluster } from './cluster.ts'
+import { failed, strike, type Verdict, worst } from './commit-failures.ts'
+import {
+  appendInOrder,
+  type CommitAs,
+  type CommitWriter,
+  type OffsetToCommit,
+  offsetChunks,
+  type PartitionBatches,
+} from './commit-writer.ts'
 import type { Compression } from './compression.ts'
 import { CODE, classifyTransactional, nameOf } from './error-codes.ts'
 import { partitionKey } from './partition-key.ts'
@@ -18,26 +27,13 @@ import type { BatchWriter } from './record-batch.ts'
 import { Again, pause, reasonOf, retry } from './retry.ts'
 
 export interface TransactionalWriterOptions {
-  readonly transactionalId: string
+  /** Asked at each `open`. */
+  readonly transactionalId: () => string
   /** The broker aborts a transaction this long after its first AddPartitionsToTxn. Kafka Streams' default is 10 000. */
   readonly transactionTimeoutMs: number
   /** Of what is produced. Default 'none'. */
   readonly compression?: Compression
 }
-
-/** The batches of one partition, in order. */
-export interface PartitionBatches extends TopicPartition {
-  readonly batches: readonly BatchWriter[]
-}
-
-export interface OffsetToCommit extends TopicPartition {
-  readonly offset: number
-  readonly metadata: string
-}
-
-/** Who commits, as captured when the transaction's first record was processed. Outside of a group: NO_MEMBERSHIP. */
-export type CommitAs = Pick<Membership, 'memberId' | 'generationId' | 'groupInstanceId'>
-export const NO_MEMBERSHIP: CommitAs = { memberId: '', generationId: -1, groupInstanceId: null }
 
 const FIRST_RETRY_MS = 5
 const LAST_RETRY_MS = 200
@@ -49,7 +45,7 @@ interface Epoch {
   readonly sequences: Map<string, number>
 }
 
-export class TransactionalWriter {
+export class TransactionalWriter implements CommitWriter {
   readonly #cluster: Cluster
   readonly #options: TransactionalWriterOptions
   #epoch: Epoch | undefined
@@ -66,13 +62,11 @@ export class TransactionalWriter {
     return this.#epoch !== undefined
   }
 
-  /**
-   * InitProducerId: a new epoch, the predecessor fenced, its open transaction aborted and over.
-   * Errors: BROKER_UNAVAILABLE (also when the signal is aborted), KAFKA_REFUSED.
-   */
+  /** InitProducerId: the predecessor is fenced, its open transaction aborted and over. */
   async open(signal?: AbortSignal): Promise<void> {
     this.close()
-    const { transactionalId, transactionTimeoutMs } = this.#options
+    const transactionalId = this.#options.transactionalId()
+    const { transactionTimeoutMs } = this.#options
     const { clock, retryBudgetMs, requestTimeoutMs } = this.#cluster
     const what = `initialise the transactional id '${transactionalId}'`
     const budgetMs = retryBudgetMs + transactionTimeoutMs
@@ -117,15 +111,14 @@ export class TransactionalWriter {
     }
   }
 
-  /** Ends the use of this epoch. What is under way may still be carried out, until the next `open` fences it. */
   close(): void {
     this.#stopOpening?.()
     if (this.#epoch !== undefined) this.#giveUp(this.#epoch)
   }
 
-  /** Begins a transaction's time at the broker. Every partition that `produce` will be given. */
-  addPartitions(partitions: readonly TopicPartition[]): Promise<void> {
-    this.begin()
+  /** The broker's clock of the transaction starts with its first partition, ours here. */
+  begin(partitions: readonly TopicPartition[]): Promise<void> {
+    this.#deadlineMs = this.#cluster.clock.monotonicMs() + this.#options.transactionTimeoutMs
     return this.#under(async (epoch) => {
       if (partitions.length === 0) return
       const request = { api: 'AddPartitionsToTxn', ...epoch.producing, partitions } as const
@@ -135,28 +128,8 @@ export class TransactionalWriter {
     })
   }
 
-  /** Starts the clock of a transaction without partitions. */
-  begin(): void {
-    this.#deadlineMs = this.#cluster.clock.monotonicMs() + this.#options.transactionTimeoutMs
-  }
-
-  /** Appends; resolves to the offset behind each partition's last record, by `partitionKey`. */
   produce(partitions: readonly PartitionBatches[]): Promise<ReadonlyMap<string, number>> {
-    return this.#under(async (epoch) => {
-      const ends = new Map<string, number>()
-      const rounds = Math.max(0, ...partitions.map(({ batches }) => batches.length))
-      for (let round = 0; round < rounds; round++) {
-        await Promise.all(
-          partitions.map(async ({ topic, partition, batches }) => {
-            const writer = batches[round]
-            if (writer === undefined) return
-            const baseOffset = await this.#append(epoch, { topic, partition }, writer)
-            ends.set(partitionKey({ topic, partition }), baseOffset + writer.count)
-          }),
-        )
-      }
-      return ends
-    })
+    return this.#under((epoch) => appendInOrder(partitions, (to, writer) => this.#append(epoch, to, writer)))
   }
 
   addOffsets(groupId: string): Promise<void> {
@@ -167,12 +140,10 @@ export class TransactionalWriter {
     })
   }
 
-  /** Only after `addOffsets`. The generation fences: not the one of now, the one captured. */
   commitOffsets(groupId: string, as: CommitAs, offsets: readonly OffsetToCommit[]): Promise<void> {
     const { memberId, generationId, groupInstanceId } = as
     return this.#under(async (epoch) => {
-      for (let from = 0; from < offsets.length; from += OFFSETS_PER_REQUEST_MAX) {
-        const partitions = offsets.slice(from, from + OFFSETS_PER_REQUEST_MAX)
+      for (const partitions of offsetChunks(offsets)) {
         const who = { groupId, memberId, generationId, groupInstanceId }
         const request = { api: 'TxnOffsetCommit', ...epoch.producing, ...who, partitions } as const
         await this.#transact(
@@ -187,7 +158,6 @@ export class TransactionalWriter {
     })
   }
 
-  /** Commits. Resolved: everything of the transaction is, or becomes, visible. */
   end(): Promise<void> {
     return this.#under(async (epoch) => {
       const request = { api: 'EndTxn', ...epoch.producing, committed: true } as const
@@ -251,12 +221,12 @@ export class TransactionalWriter {
   }
 
   async #transact<R extends Request>(
-    { connection }: Epoch,
+    { connection, producing }: Epoch,
     what: string,
     request: R,
     verdictOf: (answer: ResponseOf<R>) => Verdict,
     keyType: 'transaction' | 'group' = 'transaction',
-    coordinatorKey = this.#options.transactionalId,
+    coordinatorKey = producing.transactionalId,
   ): Promise<void> {
     for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, LAST_RETRY_MS)) {
       const node = await this.#cluster.coordinator(keyType, coordinatorKey, this.#timeLeft(what))
@@ -299,54 +269,5 @@ export class TransactionalWriter {
   }
 }
 
-/** Nobody knows whether it was carried out. */
-function strike(what: string, reason: string): DruseError {
-  return new DruseError(
-    'TRANSACTION_INDEFINITE',
-    `Could not ${what}: ${reason}. Whether the transaction ended is read from the committed offsets`,
-    { what, reason },
-  )
-}
-
-function failed(what: string, kafkaCode: number, where: Partial<TopicPartition>): DruseError {
-  const failure = classifyTransactional(kafkaCode)
-  if (failure === 'indefinite' || failure === 'ok' || failure === 'retry') {
-    return strike(what, nameOf(kafkaCode))
-  }
-  return new DruseError(
-    FAILURES[failure],
-    `Could not ${what}: Kafka answered ${nameOf(kafkaCode)} (${kafkaCode})`,
-    { what, kafkaCode, topic: where.topic, partition: where.partition },
-  )
-}
-
-/** The code that decides, and the partition that it is about. */
-type Verdict = { readonly errorCode: number } & Partial<TopicPartition>
-
-const OFFSETS_PER_REQUEST_MAX = 200
 /** Of one look for a coordinator, while there is time for more. */
 const LOOK_UP_MS = 5_000
-
-const FAILURES = {
-  'producer-gone': 'PRODUCER_FENCED',
-  reinitialise: 'TRANSACTION_ABORTED',
-  'membership-gone': 'MEMBERSHIP_LOST',
-  'instance-fenced': 'INSTANCE_FENCED',
-  abortable: 'TRANSACTION_ABORTED',
-  refused: 'KAFKA_REFUSED',
-} as const satisfies Record<string, ErrorCode>
-
-/** One that forbids a retry before one that allows it; a partition left out is unknown. */
-function worst(asked: readonly TopicPartition[], answered: readonly PartitionCode[]): Verdict {
-  const codes = new Map(answered.map((p) => [partitionKey(p), p.errorCode]))
-  let found: Verdict = { errorCode: CODE.NONE }
-  for (const { topic, partition } of asked) {
-    const errorCode = codes.get(partitionKey({ topic, partition })) ?? CODE.UNKNOWN_SERVER_ERROR
-    // Not attempted because of another partition, whose code tells why.
-    if (errorCode === CODE.NONE || errorCode === CODE.OPERATION_NOT_ATTEMPTED) continue
-    if (found.errorCode === CODE.NONE || classifyTransactional(found.errorCode) === 'retry') {
-      found = { errorCode, topic, partition }
-    }
-  }
-  return found
-}

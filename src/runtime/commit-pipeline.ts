@@ -3,7 +3,7 @@
  * transaction. At most one is under way, so a task has at most two overlays.
  */
 import type { DruseError } from '../errors.ts'
-import type { TransactionalWriter } from '../kafka/transactional-writer.ts'
+import type { CommitWriter } from '../kafka/commit-writer.ts'
 import type { Clock, Membership } from '../ports.ts'
 import { type CommitResult, commit, type SealedTransaction } from './commit.ts'
 import type { DruseSettings } from './options.ts'
@@ -26,7 +26,7 @@ interface UnderWay {
 
 export class CommitPipeline {
   readonly #groupId: string
-  readonly #writer: TransactionalWriter
+  readonly #writer: CommitWriter
   readonly #settings: DruseSettings
   readonly #clock: Clock
   readonly #settled: () => void
@@ -37,7 +37,7 @@ export class CommitPipeline {
 
   constructor(
     groupId: string,
-    writer: TransactionalWriter,
+    writer: CommitWriter,
     settings: DruseSettings,
     clock: Clock,
     settled: () => void,

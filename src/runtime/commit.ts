@@ -15,14 +15,9 @@
  * EndTxn(abort). A failure in 8 concerns its task alone: the commit has happened.
  */
 import type { DruseError } from '../errors.ts'
+import type { CommitAs, CommitWriter, OffsetToCommit, PartitionBatches } from '../kafka/commit-writer.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { TransactionBatches } from '../kafka/transaction-batches.ts'
-import type {
-  CommitAs,
-  OffsetToCommit,
-  PartitionBatches,
-  TransactionalWriter,
-} from '../kafka/transactional-writer.ts'
 import type { FirstStart } from './take.ts'
 import type { SealedTask } from './task.ts'
 import type { TaskState } from './task-state.ts'
@@ -38,16 +33,16 @@ export interface CommitResult {
   readonly notStored: readonly { readonly task: SealedTask['task']; readonly error: DruseError }[]
 }
 
-/** Errors: as `TransactionalWriter`; with `topic` and `partition` in the details where one of them is to blame. */
+/** Errors: as the writer's; with `topic` and `partition` in the details where one of them is to blame. */
 export async function commit(
   transaction: SealedTransaction,
   groupId: string,
-  writer: TransactionalWriter,
+  writer: CommitWriter,
 ): Promise<CommitResult> {
   const { tasks, as } = transaction
   const batches = makeBatches(tasks)
 
-  await writer.addPartitions(batches)
+  await writer.begin(batches)
   const [ends] = await Promise.all([writer.produce(batches), writer.addOffsets(groupId)])
 
   const commits = tasks.map((sealed) => ({ sealed, next: sealed.state.advance(sealed, ends) }))
@@ -75,9 +70,9 @@ export async function commitFirstStarts(
   starts: readonly FirstStart[],
   as: CommitAs,
   groupId: string,
-  writer: TransactionalWriter,
+  writer: CommitWriter,
 ): Promise<void> {
-  writer.begin()
+  await writer.begin([])
   await writer.addOffsets(groupId)
   await writer.commitOffsets(
     groupId,

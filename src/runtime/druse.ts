@@ -181,6 +181,7 @@ export class Druse {
         registry: registry && (await cachedRegistry(registry, disk, { logger: this.#log })),
         random: this.#random,
         regionCacheBytes: this.#settings.regionCacheBytes,
+        guarantee: this.#settings.processingGuarantee,
       })
       globals = new GlobalRegions(surroundings)
       await globals.load(topics, (error) => this.#fail(error))
@@ -231,15 +232,21 @@ export class Druse {
     return committedRegion(region, running.surroundings, running.worker)
   }
 
-  /** Commits what is done, leaves the group and closes the state. After the deadline, without the commit. Default 30 s. */
-  async close({ timeoutMs = CLOSE_TIMEOUT_MS } = {}): Promise<void> {
+  /**
+   * Commits what is done, leaves the group and closes the state. After the deadline, without the commit. Default 30 s.
+   * A static member stays in the group unless `leaveGroup` says otherwise: its tasks wait for it until its session is over.
+   */
+  async close({
+    timeoutMs = CLOSE_TIMEOUT_MS,
+    leaveGroup = this.#settings.groupInstanceId === undefined,
+  } = {}): Promise<void> {
     // What is being opened can only be closed when it is there; without its connections it fails soon.
     const cancel = this.#clock.wake(timeoutMs, () => this.#stopStart?.())
     await this.#starting?.catch(() => undefined)
     cancel()
     if (this.#state === 'NOT_RUNNING') return
     if (this.#state !== 'ERROR') this.#move('PENDING_SHUTDOWN')
-    await this.#release(timeoutMs)
+    await this.#release(timeoutMs, leaveGroup)
     this.#last = { tasks: [], counts: this.#last.counts }
     this.#move('NOT_RUNNING')
   }
@@ -248,7 +255,7 @@ export class Druse {
     await this.close()
   }
 
-  #release(timeoutMs: number): Promise<void> {
+  #release(timeoutMs: number, leaveGroup = true): Promise<void> {
     const running = this.#running
     if (running === undefined) return this.#releasing ?? Promise.resolve()
     this.#releasing ??= (async () => {
@@ -256,7 +263,7 @@ export class Druse {
       this.#running = undefined
       running.watching.abort()
       try {
-        await running.worker.close(timeoutMs)
+        await running.worker.close(timeoutMs, leaveGroup)
       } finally {
         await running.globals.close()
         running.cluster.close()

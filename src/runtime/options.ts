@@ -3,8 +3,30 @@ import { COMPRESSIONS, type Compression } from '../kafka/compression.ts'
 import type { Clock, Disk, Logger, Random, Registry, Wire } from '../ports.ts'
 import type { RestoreProgress } from './restore.ts'
 
+/**
+ * `exactly_once`: sink records, region changes and input offsets become visible together, in one transaction.
+ * `at_least_once`: one after the other; after a failure records since the last commit are processed again, onto
+ * regions and sinks that may have seen them.
+ */
+export type ProcessingGuarantee = 'exactly_once' | 'at_least_once'
+
 /** What can be tuned. Defaults are Kafka Streams' under exactly_once_v2 where it has the same setting. */
-export interface DruseSettings {
+export interface DruseSettings extends Numbers {
+  /** Default `exactly_once` (`processing.guarantee`). Changing it needs all instances of the application stopped. */
+  readonly processingGuarantee: ProcessingGuarantee
+  /**
+   * Static membership (`group.instance.id`): an instance that comes back under its id within the session time-out gets its
+   * tasks back without a rebalance, and `close` does not leave the group. Unique in the application. Default: none.
+   */
+  readonly groupInstanceId: string | undefined
+  /**
+   * How batches are compressed that go to sinks, changelogs and repartition topics. Default `'none'`
+   * (the producer's `compression.type`). What is read may be compressed with any of them.
+   */
+  readonly compression: Compression
+}
+
+interface Numbers {
   /** The longest time from a record's processing to its commit. Default 100 ms (`commit.interval.ms`). */
   readonly commitIntervalMs: number
   /** A commit is started after so many records, too. Default 20 000. */
@@ -34,11 +56,6 @@ export interface DruseSettings {
   readonly metadataMaxAgeMs: number
   /** Of internal topics; -1 is the broker's default. Default -1 (`replication.factor`). */
   readonly replicationFactor: number
-  /**
-   * How batches are compressed that go to sinks, changelogs and repartition topics. Default `'none'`
-   * (the producer's `compression.type`). What is read may be compressed with any of them.
-   */
-  readonly compression: Compression
 }
 
 export interface DruseOptions extends Partial<DruseSettings> {
@@ -58,7 +75,7 @@ export interface DruseOptions extends Partial<DruseSettings> {
   readonly random?: Random
 }
 
-const DEFAULTS: DruseSettings = {
+const DEFAULTS: Numbers = {
   commitIntervalMs: 100,
   commitRecords: 20_000,
   commitBytes: 16 << 20,
@@ -72,18 +89,28 @@ const DEFAULTS: DruseSettings = {
   requestTimeoutMs: 30_000,
   metadataMaxAgeMs: 300_000,
   replicationFactor: -1,
-  compression: 'none',
 }
 
 /** Errors: OPTION_INVALID. */
 export function settingsOf(options: Partial<DruseSettings>): DruseSettings {
-  const compression = compressionOf(options.compression)
-  const settings: { -readonly [Name in keyof DruseSettings]: DruseSettings[Name] } = {
-    ...DEFAULTS,
-    compression,
+  const { processingGuarantee = 'exactly_once', groupInstanceId } = options
+  if (processingGuarantee !== 'exactly_once' && processingGuarantee !== 'at_least_once') {
+    throw new DruseError(
+      'OPTION_INVALID',
+      `Option processingGuarantee is ${processingGuarantee}; it is exactly_once or at_least_once`,
+      { option: 'processingGuarantee' },
+    )
   }
-  for (const name of Object.keys(DEFAULTS) as (keyof DruseSettings)[]) {
-    if (name === 'compression') continue
+  if (groupInstanceId !== undefined && !GROUP_INSTANCE_ID.test(groupInstanceId)) {
+    throw new DruseError(
+      'OPTION_INVALID',
+      `Option groupInstanceId is '${groupInstanceId}'; it has 1 to 249 letters, digits, dots, dashes or underscores`,
+      { option: 'groupInstanceId' },
+    )
+  }
+  const compression = compressionOf(options.compression)
+  const settings: Record<keyof Numbers, number> = { ...DEFAULTS }
+  for (const name of Object.keys(DEFAULTS) as (keyof Numbers)[]) {
     const value = options[name] ?? DEFAULTS[name]
     const least = name === 'replicationFactor' ? -1 : 1
     if (!Number.isSafeInteger(value) || value < least || (name === 'replicationFactor' && value === 0)) {
@@ -104,18 +131,19 @@ export function settingsOf(options: Partial<DruseSettings>): DruseSettings {
       { option: 'heartbeatIntervalMs' },
     )
   }
-  if (settings.commitIntervalMs >= settings.transactionTimeoutMs) {
+  const isTransactional = processingGuarantee === 'exactly_once'
+  if (isTransactional && settings.commitIntervalMs >= settings.transactionTimeoutMs) {
     throw new DruseError(
       'OPTION_INVALID',
       `commitIntervalMs (${settings.commitIntervalMs}) has to be less than transactionTimeoutMs (${settings.transactionTimeoutMs})`,
       { option: 'commitIntervalMs' },
     )
   }
-  return settings
+  return { ...settings, processingGuarantee, groupInstanceId, compression }
 }
 
 /** Errors: OPTION_INVALID. */
-export function compressionOf(compression: Compression = DEFAULTS.compression): Compression {
+export function compressionOf(compression: Compression = 'none'): Compression {
   if (COMPRESSIONS.includes(compression)) return compression
   throw new DruseError(
     'OPTION_INVALID',
@@ -123,3 +151,6 @@ export function compressionOf(compression: Compression = DEFAULTS.compression): 
     { option: 'compression' },
   )
 }
+
+/** As Kafka checks it. */
+const GROUP_INSTANCE_ID = /^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$/

@@ -26,15 +26,26 @@ interface Owner {
 }
 
 export class StateDirectory {
-  /** Stays the same over restarts, so that a restarted process fences what it left behind. */
-  readonly workerId: string
+  #owner: Owner
   readonly processStore: Store
   readonly disk: Disk
 
-  private constructor(disk: Disk, workerId: string, processStore: Store) {
+  private constructor(disk: Disk, owner: Owner, processStore: Store) {
     this.disk = disk
-    this.workerId = workerId
+    this.#owner = owner
     this.processStore = processStore
+  }
+
+  /** Stays the same over restarts, so that a restarted process fences what it left behind. */
+  get workerId(): string {
+    return this.#owner.workerId
+  }
+
+  /** For a copy of a directory, so that it and the original stop fencing each other. */
+  async renewWorkerId(random: Random): Promise<void> {
+    const owner = { ...this.#owner, workerId: drawWorkerId(random) }
+    await writeOwner(this.disk, owner)
+    this.#owner = owner
   }
 
   /** Errors: STATE_DIR_OCCUPIED (another process, or another instance in this one), STATE_DIR_FOREIGN, DISK_FAILED. */
@@ -61,10 +72,10 @@ export class StateDirectory {
           { directory: disk.root, application: owner.application },
         )
       }
-      const workerId = owner?.workerId ?? Buffer.from(random.bytes(8)).toString('hex')
+      const workerId = owner?.workerId ?? drawWorkerId(random)
       const mine: Owner = { application, workerId, pid: process.pid, host: hostname() }
-      await disk.writeText(OWNER_FILE, `${JSON.stringify(mine)}\n`)
-      return new StateDirectory(disk, workerId, store)
+      await writeOwner(disk, mine)
+      return new StateDirectory(disk, mine, store)
     } catch (error) {
       await store.close()
       throw error
@@ -102,6 +113,14 @@ export class StateDirectory {
 function taskPath({ sub, partition }: TaskId): string {
   const name = sub.name.length > 200 ? `${sub.name.slice(0, 180)}-${shortHash(sub.name)}` : sub.name
   return `tasks/${name}-${partition}`
+}
+
+function drawWorkerId(random: Random): string {
+  return Buffer.from(random.bytes(8)).toString('hex')
+}
+
+async function writeOwner(disk: Disk, owner: Owner): Promise<void> {
+  await disk.writeText(OWNER_FILE, `${JSON.stringify(owner)}\n`)
 }
 
 async function readOwner(disk: Disk): Promise<Owner | undefined> {

@@ -10,6 +10,7 @@ import { changelogTopic, internalTopicNames } from '../topology/internal-topics.
 import { ChosenTopics, type OutputTopic } from './chosen-topics.ts'
 import type { InputCodecs } from './input-queue.ts'
 import type { TopicDestinations } from './placement.ts'
+import type { ProcessingGuarantee } from './options.ts'
 import type { Plan } from './plan.ts'
 import type { StateDirectory } from './state-directory.ts'
 import type { TaskSurroundings } from './task.ts'
@@ -17,6 +18,8 @@ import { shortHash } from './task-metadata.ts'
 
 /** Kafka's default of max.message.bytes, for brokers that do not tell. */
 const MESSAGE_BYTES_MAX = 1_048_588
+/** The same of delete.retention.ms. */
+const DELETE_RETENTION_MS = 86_400_000
 
 export interface SurroundingsOptions {
   readonly plan: Plan
@@ -27,6 +30,7 @@ export interface SurroundingsOptions {
   readonly registry: Registry | undefined
   readonly random: Random
   readonly regionCacheBytes: number
+  readonly guarantee: ProcessingGuarantee
 }
 
 export class Surroundings implements TaskSurroundings {
@@ -38,6 +42,7 @@ export class Surroundings implements TaskSurroundings {
   readonly caches: EntryCaches
   /** Of sinks that choose their topic. */
   readonly chosenTopics: ChosenTopics
+  readonly guarantee: ProcessingGuarantee
   readonly #topics: ReadonlyMap<string, TopicDescription>
   readonly #destinations: ReadonlyMap<string, TopicDestinations>
   readonly #codecs: ReadonlyMap<string, InputCodecs>
@@ -45,7 +50,7 @@ export class Surroundings implements TaskSurroundings {
   readonly #globals = new Map<string, RegionReplica>()
 
   private constructor(
-    { plan, cluster, clusterId, topics, directory, registry, random, regionCacheBytes }: SurroundingsOptions,
+    { plan, cluster, clusterId, topics, directory, registry, random, regionCacheBytes, guarantee }: SurroundingsOptions,
     codecs: ReadonlyMap<string, InputCodecs>,
     entries: ReadonlyMap<string, TypedEntries<unknown, unknown>>,
   ) {
@@ -55,6 +60,7 @@ export class Surroundings implements TaskSurroundings {
     this.directory = directory
     this.random = random
     this.caches = new EntryCaches(regionCacheBytes)
+    this.guarantee = guarantee
     this.#topics = topics
     this.#destinations = new Map(
       Array.from(topics.values(), (described) => [described.topic, destinationsOf(described)]),
@@ -108,6 +114,11 @@ export class Surroundings implements TaskSurroundings {
     return shortHash(this.#topics.get(topic)?.topicId ?? '')
   }
 
+  /** How long a compacted topic keeps what says that an entry was deleted, from when it could first be compacted. */
+  deleteRetentionMs(topic: string): number {
+    return deleteRetentionMs(this.#topics.get(topic)?.configs ?? {})
+  }
+
   destinations(topic: string): TopicDestinations {
     const found = this.#destinations.get(topic)
     if (found === undefined) throw new Error(`topic ${topic} is not planned`)
@@ -152,6 +163,10 @@ export class Surroundings implements TaskSurroundings {
 function destinationsOf({ topic, partitions, configs }: TopicDescription): TopicDestinations {
   const maxRecordBytes = Number(configs['max.message.bytes'] ?? MESSAGE_BYTES_MAX) - BATCH_HEAD_BYTES
   return Array.from({ length: partitions }, (_, partition) => ({ topic, partition, maxRecordBytes }))
+}
+
+export function deleteRetentionMs(configs: TopicDescription['configs']): number {
+  return Number(configs['delete.retention.ms'] ?? DELETE_RETENTION_MS)
 }
 
 /** Of a record batch, which counts towards the limit of a topic. */

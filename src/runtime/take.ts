@@ -3,21 +3,18 @@
  * from Kafka first; local state is brought there, never the other way round.
  */
 import { DruseError } from '../errors.ts'
+import type { OffsetToCommit } from '../kafka/commit-writer.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
-import type { PartitionReader } from '../kafka/partition-reader.ts'
 import { committedOffsets, listOffsets } from '../kafka/topics.ts'
-import type { OffsetToCommit } from '../kafka/transactional-writer.ts'
 import type { Store } from '../ports.ts'
 import { RegionPart } from '../region/part.ts'
-import { clearRange } from '../region/range.ts'
 import { memoryDisk } from '../store/index.ts'
 import type { SourceNode } from '../topology/graph.ts'
 import type { TopicPartition } from '../types.ts'
-import { agree } from './agreement.ts'
 import { InputQueue } from './input-queue.ts'
 import type { Destination } from './placement.ts'
 import { changelogsOf, inputsOf, type TaskId, taskName } from './plan.ts'
-import { type RestoreProgress, replay } from './restore.ts'
+import { type PlannedRegion, type RestoreContext, restoreRegions, type Stores } from './restore-task.ts'
 import type { Surroundings } from './surroundings.ts'
 import { Task } from './task.ts'
 import {
@@ -29,13 +26,7 @@ import {
   type TaskMetadata,
 } from './task-metadata.ts'
 import { type StateRegion, TaskState } from './task-state.ts'
-import { metaWrite, readMeta, type StoreMeta } from './task-store.ts'
-
-export interface TakeContext {
-  readonly surroundings: Surroundings
-  readonly reader: PartitionReader
-  readonly progress: (progress: RestoreProgress) => void
-}
+import { readMeta, type StoreMeta } from './task-store.ts'
 
 export interface TakenTask {
   readonly task: Task
@@ -48,22 +39,13 @@ export interface FirstStart {
   readonly offsets: readonly OffsetToCommit[]
 }
 
-/** The region's part of this task, before anything is known of its store. */
-interface PlannedRegion {
-  readonly name: string
-  readonly key: string
-  readonly persistent: boolean
-  readonly changelog: Destination
-  readonly committed: CommittedRegion
-}
-
 /**
  * Opens and restores a task at what was committed for it.
  * Errors: those of agreement.ts and restore.ts, REGION_CHANGED, TOPIC_RECREATED, STATE_WITHOUT_OFFSETS,
  * OFFSETS_OLDER_THAN_STATE, DISK_FAILED.
  */
 export async function takeTask(
-  context: TakeContext,
+  context: RestoreContext,
   id: TaskId,
   committed: TaskMetadata,
   positions: ReadonlyMap<string, number>,
@@ -76,9 +58,10 @@ export async function takeTask(
     : undefined
   const memory = planned.some((region) => !region.persistent) ? await memoryDisk().open('memory') : undefined
   try {
-    await restoreRegions(context, id, committed, planned, { persistent, memory }, signal)
+    const stores = { persistent, memory }
+    const reached = await restoreRegions(context, id, committed, planned, stores, signal)
     const starts = await startPositions(surroundings, id, positions)
-    return build(surroundings, id, committed, starts, planned, { persistent, memory })
+    return build(surroundings, id, committed, starts, planned, reached, stores)
   } catch (error) {
     await persistent?.close()
     await memory?.close()
@@ -91,7 +74,7 @@ export async function takeTask(
  * its first record. Errors: STATE_WITHOUT_OFFSETS, OFFSETS_MISSING.
  */
 export async function planFirstStart(
-  context: TakeContext,
+  context: RestoreContext,
   id: TaskId,
   signal: AbortSignal,
 ): Promise<FirstStart> {
@@ -125,6 +108,7 @@ export async function planFirstStart(
     throw offsetsMissing(id, without)
   }
   const first = {
+    guarantee: surroundings.guarantee,
     sequence: 0,
     incarnation: Buffer.from(random.bytes(4)).toString('hex'),
     cluster: surroundings.clusterHash,
@@ -144,7 +128,7 @@ export async function planFirstStart(
 
 /** X of every region, checked against what the topology and the cluster say now. */
 async function planRegions(
-  context: TakeContext,
+  context: RestoreContext,
   id: TaskId,
   committed: TaskMetadata,
   signal: AbortSignal,
@@ -177,12 +161,14 @@ async function planRegions(
         `region '${region.name}' is new, but its changelog ${topic} holds records`,
       )
     }
+    const at = found ?? { position: 0, definition, changelog: topicHash }
     planned.push({
       name: region.name,
       key,
       persistent: region.store === 'persistent',
       changelog,
-      committed: found ?? { position: 0, definition, changelog: topicHash },
+      committed: at,
+      target: await targetOf(context, committed, changelog, at.position),
     })
   }
   const known = new Set(planned.map(({ key }) => key))
@@ -193,6 +179,21 @@ async function planRegions(
     )
   }
   return planned
+}
+
+/**
+ * Where a region's part has to stand: at X. After commits without transactions at the changelog's end: what stands
+ * beyond X was never committed, but what it replaced may have been compacted away.
+ */
+async function targetOf(
+  { surroundings: { cluster } }: RestoreContext,
+  { guarantee }: TaskMetadata,
+  changelog: TopicPartition,
+  committed: number,
+): Promise<number> {
+  if (guarantee === 'exactly_once') return committed
+  const ends = await listOffsets(cluster, [changelog], 'latest')
+  return Math.max(committed, ends.get(partitionKey(changelog)) as number)
 }
 
 /** A store that is of this log, be it an empty one: what is not is moved aside, never deleted. */
@@ -232,108 +233,15 @@ function whyForeign(
   if (meta === undefined) return undefined
   if (meta.cluster !== committed.cluster) return 'it is of another cluster'
   if (meta.incarnation !== committed.incarnation) return 'it is of an earlier life of the application'
-  for (const { key, name, committed: region } of planned) {
+  for (const { key, name, committed: region, target } of planned) {
     const stored = meta.regions[key]
     if (stored === undefined) continue
     if (stored.changelog !== region.changelog) return `region '${name}' is of another changelog topic`
-    if (stored.position > region.position) {
-      return `region '${name}' stands at ${stored.position}, committed is ${region.position}`
+    if (stored.position > target) {
+      return `region '${name}' stands at ${stored.position}, committed is ${target}`
     }
   }
   return undefined
-}
-
-interface Stores {
-  readonly persistent: Store | undefined
-  readonly memory: Store | undefined
-}
-
-async function restoreRegions(
-  context: TakeContext,
-  id: TaskId,
-  committed: TaskMetadata,
-  planned: readonly PlannedRegion[],
-  stores: Stores,
-  signal: AbortSignal,
-): Promise<void> {
-  const { surroundings, reader, progress } = context
-  const { cluster, log } = surroundings
-  const meta = stores.persistent && readMeta(stores.persistent)
-  const positions = new Map(
-    planned.map(({ key, persistent }) => [key, persistent ? (meta?.regions[key]?.position ?? 0) : 0]),
-  )
-  const metaAt = (sequence: number | null) =>
-    metaWrite({
-      ...committed,
-      sequence,
-      regions: Object.fromEntries(
-        planned
-          .filter(({ persistent }) => persistent)
-          .map(({ key, committed: { changelog } }) => [
-            key,
-            { position: positions.get(key) ?? 0, changelog },
-          ]),
-      ),
-    })
-  // What a region left there when it was kept elsewhere, or had another life, is not of this log.
-  for (const { name, key, persistent } of planned) {
-    if (!persistent || meta?.regions[key] !== undefined) continue
-    const { prefix, end } = surroundings.entries(name)
-    await clearRange(stores.persistent as Store, { gte: prefix, lt: end })
-  }
-  // One after the other: their positions stand in one entry of one store.
-  for (const { name, key, persistent, changelog, committed: region } of planned) {
-    const from = positions.get(key) as number
-    const { dataBeyond, records } = await replay(
-      {
-        task: taskName(id),
-        region: name,
-        changelog,
-        entries: surroundings.entries(name),
-        store: (persistent ? stores.persistent : stores.memory) as Store,
-        from,
-        to: region.position,
-        meta: (position) => {
-          if (!persistent) return []
-          positions.set(key, position)
-          return [metaAt(null)]
-        },
-        progress,
-      },
-      cluster,
-      reader,
-      signal,
-    )
-    if (dataBeyond) await checkStillCommitted(surroundings, id, committed, name)
-    positions.set(key, region.position)
-    if (from < region.position) {
-      log.info(
-        { task: taskName(id), region: name, from, to: region.position, records },
-        'task: state replayed',
-      )
-    } else log.debug({ task: taskName(id), region: name, at: from }, 'task: state is there')
-  }
-  if (stores.persistent !== undefined && meta?.sequence !== committed.sequence) {
-    await stores.persistent.write([metaAt(committed.sequence)])
-  }
-}
-
-/** Another owner may have committed meanwhile; if it was not that, offsets and state do not fit together. */
-async function checkStillCommitted(
-  surroundings: Surroundings,
-  id: TaskId,
-  committed: TaskMetadata,
-  region: string,
-): Promise<void> {
-  const { cluster, plan } = surroundings
-  const offsets = await committedOffsets(cluster, plan.graph.application, inputsOf(plan, id))
-  const now = agree(id, offsets, surroundings)
-  if (now.kind !== 'committed' || now.metadata.sequence !== committed.sequence) throw abandoned(id)
-  throw new DruseError(
-    'OFFSETS_OLDER_THAN_STATE',
-    `The changelog of region '${region}' holds committed records beyond what the offsets of task ${taskName(id)} say: the offsets were set back. Processing from them would count records twice; reset the application`,
-    { task: taskName(id), region },
-  )
 }
 
 /** An input that the task did not have before begins at its earliest record. */
@@ -362,6 +270,7 @@ function build(
   committed: TaskMetadata,
   positions: ReadonlyMap<string, number>,
   planned: readonly PlannedRegion[],
+  reached: ReadonlyMap<string, number>,
   stores: Stores,
 ): TakenTask {
   let task: Task | undefined
@@ -388,24 +297,28 @@ function build(
   })
   const { sequence, streamTimeMs } = committed
   task = new Task({ id, inputs, parts, surroundings, sequence, streamTimeMs })
-  const full = Object.fromEntries(planned.map(({ key, committed: region }) => [key, region]))
+  const full = Object.fromEntries(
+    planned.map(({ key, committed: region }) => [key, { ...region, position: reached.get(key) as number }]),
+  )
   const state = new TaskState({
     ...stores,
     regions,
     // An input that was ever committed stays known: without its offset it must not pass for a new one.
     committed: {
       ...committed,
+      guarantee: surroundings.guarantee,
       regions: full,
       inputs: [...new Set([...committed.inputs, ...inputs.map(({ topic }) => inputKey(topic))])],
     },
     topicHash: (topic) => surroundings.topicHash(topic),
+    clock: surroundings.clock,
   })
   return { task, state }
 }
 
 /** Whether a reader under read_committed would be given anything. */
 async function holdsData(
-  { surroundings: { cluster }, reader }: TakeContext,
+  { surroundings: { cluster }, reader }: RestoreContext,
   at: TopicPartition,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -471,9 +384,4 @@ function stateWithoutOffsets(id: TaskId, what: string): DruseError {
     `No offsets are committed for task ${taskName(id)}, but ${what}: the offsets have expired or were deleted. Starting anew would process old input onto old state; reset the application`,
     { task: taskName(id) },
   )
-}
-
-/** Not an error of the task: it is taken again, or by another. */
-function abandoned(id: TaskId): DruseError {
-  return new DruseError('TASK_ABANDONED', `Task ${taskName(id)} was given up while it was restored`)
 }

@@ -6,7 +6,8 @@ import { type CommittedOffset, committedOffsets } from '../kafka/topics.ts'
 import { type Agreement, agree } from './agreement.ts'
 import type { DruseSettings } from './options.ts'
 import { inputsOf, type TaskId, taskName } from './plan.ts'
-import { type FirstStart, planFirstStart, type TakeContext, type TakenTask, takeTask } from './take.ts'
+import type { RestoreContext } from './restore-task.ts'
+import { type FirstStart, planFirstStart, type TakenTask, takeTask } from './take.ts'
 
 export interface TakerHandlers {
   taken(task: TakenTask, signal: AbortSignal): void
@@ -23,12 +24,12 @@ const AFTER_FAILURE_MS = 1_000
 const CLEAN_UP_INTERVAL_MS = 10_000
 
 export class Taker {
-  readonly #context: TakeContext
+  readonly #context: RestoreContext
   readonly #settings: DruseSettings
   readonly #handlers: TakerHandlers
   readonly #underWay = new Set<Promise<void>>()
 
-  constructor(context: TakeContext, settings: DruseSettings, handlers: TakerHandlers) {
+  constructor(context: RestoreContext, settings: DruseSettings, handlers: TakerHandlers) {
     this.#context = context
     this.#settings = settings
     this.#handlers = handlers
@@ -103,8 +104,10 @@ export class Taker {
     signal: AbortSignal,
   ): Promise<void> {
     const own = kept?.state.committed
+    // Without transactions an owner in between may have left changes without a commit: they are replayed.
     if (
       kept !== undefined &&
+      metadata.guarantee === 'exactly_once' &&
       own?.sequence === metadata.sequence &&
       own.incarnation === metadata.incarnation
     ) {

@@ -1,19 +1,22 @@
 /**
  * What Druse commits with a task's input offsets, as the offsets' metadata: where the truth about its state stands.
  *
- *   [1,"x",<sequence>,"<incarnation>","<cluster>",<offset>,"<topic>",<stream time>,["<input>"],
+ *   [1,"<guarantee>",<sequence>,"<incarnation>","<cluster>",<offset>,"<topic>",<stream time>,["<input>"],
  *    {"<region>":[<X>,"<definition>","<topic>"]}]
  *
- * The same for all inputs of the task but for the offset and its topic. A topic stands as the hash of its id.
+ * The same for all inputs of the task but for the offset and its topic. A topic stands as the hash of its id, the
+ * guarantee as x (exactly once) or a (at least once).
  *
  * Compact, for brokers take 4096 bytes by default (offset.metadata.max.bytes); text, so that Kafka's own tools show it.
  */
 import { createHash } from 'node:crypto'
 import { DruseError } from '../errors.ts'
 import type { AnyRegion } from '../region/definition.ts'
+import type { ProcessingGuarantee } from './options.ts'
 
 const FORMAT = 1
 export const METADATA_BYTES_MAX = 4096
+const GUARANTEES: Readonly<Record<ProcessingGuarantee, string>> = { exactly_once: 'x', at_least_once: 'a' }
 
 export interface CommittedRegion {
   /** The changelog position that belongs to the committed offsets: X. */
@@ -24,6 +27,8 @@ export interface CommittedRegion {
 }
 
 export interface TaskMetadata {
+  /** Under which it was committed: it says whether a changelog may hold records beyond X that no commit knows of. */
+  readonly guarantee: ProcessingGuarantee
   readonly sequence: number
   /** Drawn at the first start; another one means: not the same life of this application. */
   readonly incarnation: string
@@ -59,14 +64,14 @@ export function definitionOf(region: Pick<AnyRegion, 'kind' | 'key' | 'value'>):
 }
 
 export function encodeMetadata(metadata: TaskMetadata): string {
-  const { sequence, incarnation, cluster, offset, topic, streamTimeMs, inputs, regions } = metadata
+  const { guarantee, sequence, incarnation, cluster, offset, topic, streamTimeMs, inputs, regions } = metadata
   const parts = Object.entries(regions).map(([key, { position, definition, changelog }]) => [
     key,
     [position, definition, changelog],
   ])
   return JSON.stringify([
     FORMAT,
-    'x',
+    GUARANTEES[guarantee],
     sequence,
     incarnation,
     cluster,
@@ -93,13 +98,23 @@ export function decodeMetadata(text: string, where: string): TaskMetadata {
       `${where} was committed by a newer Druse (format ${parsed[0]}, this one knows ${FORMAT}); run that version`,
     )
   }
-  const [, mode, sequence, incarnation, cluster, offset, topic, streamTimeMs, inputs, regions] = parsed
+  const [, letter, sequence, incarnation, cluster, offset, topic, streamTimeMs, inputs, regions] = parsed
   const numbers = [sequence, offset, streamTimeMs].every(Number.isSafeInteger)
   const isList = Array.isArray(inputs)
   const texts = [incarnation, cluster, topic, ...(isList ? inputs : [])].every(
     (value) => typeof value === 'string',
   )
-  if (mode !== 'x' || !numbers || !texts || !isList || typeof regions !== 'object' || regions === null) {
+  const guarantee = (Object.keys(GUARANTEES) as ProcessingGuarantee[]).find(
+    (known) => GUARANTEES[known] === letter,
+  )
+  if (
+    guarantee === undefined ||
+    !numbers ||
+    !texts ||
+    !isList ||
+    typeof regions !== 'object' ||
+    regions === null
+  ) {
     throw foreign(where, text)
   }
   const committed = Object.entries(regions as object).map(([key, value]) => {
@@ -110,6 +125,7 @@ export function decodeMetadata(text: string, where: string): TaskMetadata {
     return [key, { position, definition, changelog }] as const
   })
   return {
+    guarantee,
     sequence,
     incarnation,
     cluster,
@@ -129,6 +145,7 @@ export function checkMetadataFits(regionCount: number, inputCount: number, subTo
     Array.from({ length: regionCount }, (_, i) => [String(i).padStart(8, '0'), region]),
   )
   const text = encodeMetadata({
+    guarantee: 'exactly_once',
     sequence: widest,
     incarnation: '00000000',
     cluster: '00000000',

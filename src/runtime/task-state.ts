@@ -1,7 +1,7 @@
 /** The state of a task at rest: its stores, and where they stand against Kafka. */
 import { DruseError } from '../errors.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
-import type { Store } from '../ports.ts'
+import type { Clock, Store } from '../ports.ts'
 import type { Overlay } from '../region/overlay.ts'
 import { overlayWrites, type RegionPart } from '../region/part.ts'
 import type { Destination } from './placement.ts'
@@ -24,6 +24,7 @@ export class TaskState {
   readonly #memory: Store | undefined
   readonly #regions: ReadonlyMap<string, StateRegion>
   readonly #topicHash: (topic: string) => string
+  readonly #clock: Clock
   #committed: TaskMetadata
   #broken = false
 
@@ -33,12 +34,14 @@ export class TaskState {
     regions: ReadonlyMap<string, StateRegion>
     committed: TaskMetadata
     topicHash: (topic: string) => string
+    clock: Clock
   }) {
     this.#persistent = options.persistent
     this.#memory = options.memory
     this.#regions = options.regions
     this.#committed = options.committed
     this.#topicHash = options.topicHash
+    this.#clock = options.clock
   }
 
   /** As of the newest answered commit. */
@@ -78,7 +81,7 @@ export class TaskState {
       await this.#memory?.write(this.#writes(sealed.overlays, this.#memory))
       await this.#persistent?.write([
         ...this.#writes(sealed.overlays, this.#persistent),
-        metaWrite({ ...next, regions: this.#persistentOf(next) }),
+        metaWrite({ ...next, asOfMs: this.#clock.wallMs(), regions: this.#persistentOf(next) }),
       ])
     } catch (cause) {
       // LevelDB takes writes after a failed one that its recovery may drop: this handle is not written to again.

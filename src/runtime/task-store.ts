@@ -13,6 +13,8 @@ export interface StoreMeta {
   readonly cluster: string
   readonly incarnation: string
   readonly sequence: number | null
+  /** Wall clock: when the entries were last known to be all that the changelogs hold up to the positions. */
+  readonly asOfMs: number
   /** By `regionKey`: L, and the hash of the changelog's topic id that it counts in. */
   readonly regions: Readonly<Record<string, { readonly position: number; readonly changelog: string }>>
 }
@@ -34,8 +36,8 @@ export function readMeta(store: Store): StoreMeta | undefined {
   )
 }
 
-export function metaWrite({ cluster, incarnation, sequence, regions }: StoreMeta): Write {
+export function metaWrite({ cluster, incarnation, sequence, asOfMs, regions }: StoreMeta): Write {
   const kept = Object.entries(regions).map(([key, { position, changelog }]) => [key, { position, changelog }])
-  const meta = { format: FORMAT, cluster, incarnation, sequence, regions: Object.fromEntries(kept) }
+  const meta = { format: FORMAT, cluster, incarnation, sequence, asOfMs, regions: Object.fromEntries(kept) }
   return [META_KEY, Buffer.from(JSON.stringify(meta), 'utf8')]
 }

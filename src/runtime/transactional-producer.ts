@@ -1,12 +1,13 @@
 /** Feeding topics exactly once from a source that can be read again from a position. */
 import { DruseError } from '../errors.ts'
 import { Cluster } from '../kafka/cluster.ts'
+import { NO_MEMBERSHIP } from '../kafka/commit-writer.ts'
 import type { Compression } from '../kafka/compression.ts'
 import { partitionFor } from '../kafka/partitioner.ts'
 import { pause } from '../kafka/retry.ts'
 import { committedOffsets, describeTopics } from '../kafka/topics.ts'
 import { TransactionBatches } from '../kafka/transaction-batches.ts'
-import { NO_MEMBERSHIP, TransactionalWriter } from '../kafka/transactional-writer.ts'
+import { TransactionalWriter } from '../kafka/transactional-writer.ts'
 import type { Codec, Logger, Registry, Serde, Wire } from '../ports.ts'
 import { silentLogger, systemClock } from '../system.ts'
 import type { Header, TopicPartition } from '../types.ts'
@@ -66,7 +67,7 @@ export class TransactionalProducer {
     const compression = compressionOf(options.compression)
     this.#cluster = new Cluster({ wire, clock: systemClock, log: logger })
     this.#writer = new TransactionalWriter(this.#cluster, {
-      transactionalId,
+      transactionalId: () => transactionalId,
       transactionTimeoutMs,
       compression,
     })
@@ -120,7 +121,7 @@ export class TransactionalProducer {
     const batches = new TransactionBatches()
     fill({ send: ({ topic }, record) => this.#add(batches, topic, record) })
     const { partitions } = batches
-    await this.#writer.addPartitions(partitions)
+    await this.#writer.begin(partitions)
     await Promise.all([this.#writer.produce(partitions), this.#writer.addOffsets(this.#group)])
     await this.#writer.commitOffsets(this.#group, NO_MEMBERSHIP, [
       { ...positionAt, offset: position, metadata: '' },

@@ -6,9 +6,11 @@
  * are taken again by the same way as at a start.
  */
 import { DruseError } from '../errors.ts'
+import type { CommitWriter } from '../kafka/commit-writer.ts'
 import { GroupMember } from '../kafka/group-member.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { PartitionReader } from '../kafka/partition-reader.ts'
+import { PlainWriter } from '../kafka/plain-writer.ts'
 import { pause } from '../kafka/retry.ts'
 import { TransactionalWriter } from '../kafka/transactional-writer.ts'
 import type { Membership } from '../ports.ts'
@@ -59,6 +61,8 @@ const SLICE_MS = 5
 const SLICE_RECORDS_PER_TASK = 256
 const RECOVERY_PAUSE_MS = 50
 const RECOVERY_PAUSE_MAX_MS = 5_000
+/** Fenced twice within this time under a valid membership: somebody else has the same worker id. */
+const FENCED_AGAIN_MS = 60_000
 
 export class Worker {
   readonly counts: WorkerCounts = { commits: 0, records: 0, indefinite: 0, recoveries: 0 }
@@ -67,7 +71,7 @@ export class Worker {
   readonly #handlers: WorkerHandlers
   readonly #groupId: string
   readonly #reader: PartitionReader
-  readonly #writer: TransactionalWriter
+  readonly #writer: CommitWriter
   readonly #member: GroupMember
   readonly #taker: Taker
   readonly #tasks: TaskTable
@@ -76,6 +80,7 @@ export class Worker {
   #membership: Membership | undefined
   #taking = new AbortController()
   #failuresInARow = 0
+  #fencedAtMs = Number.NEGATIVE_INFINITY
   #wake: (() => void) | undefined
   #running: Promise<void> | undefined
   #closing = false
@@ -92,11 +97,14 @@ export class Worker {
     this.#handlers = handlers
     this.#groupId = plan.graph.application
     this.#reader = new PartitionReader(cluster)
-    this.#writer = new TransactionalWriter(cluster, {
-      transactionalId: `${this.#groupId}-${directory.workerId}`,
-      transactionTimeoutMs: settings.transactionTimeoutMs,
-      compression: settings.compression,
-    })
+    this.#writer =
+      settings.processingGuarantee === 'at_least_once'
+        ? new PlainWriter(cluster, { compression: settings.compression })
+        : new TransactionalWriter(cluster, {
+            transactionalId: () => `${this.#groupId}-${directory.workerId}`,
+            transactionTimeoutMs: settings.transactionTimeoutMs,
+            compression: settings.compression,
+          })
     this.#tasks = new TaskTable(surroundings, settings, {
       arrived: (slot, moved) => this.#onArrived(slot, moved),
       failed: (slot) => this.#order({ kind: 'park', slot }),
@@ -122,7 +130,7 @@ export class Worker {
       cluster,
       {
         groupId: this.#groupId,
-        groupInstanceId: null,
+        groupInstanceId: settings.groupInstanceId ?? null,
         protocolName: 'druse',
         sessionTimeoutMs: settings.sessionTimeoutMs,
         heartbeatIntervalMs: settings.heartbeatIntervalMs,
@@ -168,15 +176,15 @@ export class Worker {
     this.#member.start()
   }
 
-  /** Commits what is done, lets go of the tasks and leaves the group, as far as that is possible in time. */
-  async close(deadlineMs: number): Promise<void> {
+  /** Commits what is done, lets go of the tasks and, if it is wanted, leaves the group, as far as that is possible in time. */
+  async close(deadlineMs: number, leaveGroup: boolean): Promise<void> {
     const { clock } = this.#surroundings
     this.#order({ kind: 'close', patienceMs: deadlineMs / 2 })
     // Without its sockets nothing of the worker can wait for long.
     const cancel = clock.wake(deadlineMs, () => this.stop())
     try {
       await this.#running
-      await this.#member.close()
+      await this.#member.close({ leave: leaveGroup })
     } finally {
       cancel()
       this.stop()
@@ -368,7 +376,10 @@ export class Worker {
       await pause(this.#surroundings.clock, ms, this.#hurry.signal)
     }
     // Fenced by a successor, or because the broker gave this one up: the group knows whether it is still wanted.
-    if (code === 'PRODUCER_FENCED' && !(await this.#member.confirm())) return
+    if (code === 'PRODUCER_FENCED') {
+      if (!(await this.#member.confirm())) return
+      await this.#afterFencing()
+    }
     if (await this.#openWriter()) this.#takeAgain()
   }
 
@@ -382,6 +393,24 @@ export class Worker {
     this.#surroundings.chosenTopics.forget()
     for (const name of blamed(failure)) this.#tasks.fail(this.#tasks.slot(name), error)
     await this.#dropAll()
+  }
+
+  /**
+   * Once it may be the broker's doing, after a transaction that took too long. Soon again it is another process that has
+   * the same worker id, from a copy of the directory: both would fence each other for ever.
+   */
+  async #afterFencing(): Promise<void> {
+    const { directory, random, clock, log } = this.#surroundings
+    const nowMs = clock.monotonicMs()
+    const isAgain = nowMs - this.#fencedAtMs < FENCED_AGAIN_MS
+    this.#fencedAtMs = isAgain ? Number.NEGATIVE_INFINITY : nowMs
+    if (!isAgain) return
+    const workerId = directory.workerId
+    await directory.renewWorkerId(random)
+    log.error(
+      { directory: directory.disk.root, from: workerId, to: directory.workerId },
+      'producer: fenced twice; is the state directory a copy of one that is in use? It has a new worker id now',
+    )
   }
 
   /** Returns whether there is a producer: none is needed for closing, and none can be had by who has no right to. */

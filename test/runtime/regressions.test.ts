@@ -16,8 +16,9 @@ import {
   type Wire,
 } from '../../src/index.ts'
 import { Cluster } from '../../src/kafka/cluster.ts'
+import { NO_MEMBERSHIP } from '../../src/kafka/commit-writer.ts'
 import { BatchWriter } from '../../src/kafka/record-batch.ts'
-import { NO_MEMBERSHIP, TransactionalWriter } from '../../src/kafka/transactional-writer.ts'
+import { TransactionalWriter } from '../../src/kafka/transactional-writer.ts'
 import type { Outcome, Request } from '../../src/ports.ts'
 import type { Fates, Instance } from './instance.ts'
 import { Stage, strings } from './stage.ts'
@@ -443,12 +444,12 @@ describe('a producer that was given up', () => {
       isAway && api === 'FindCoordinator' ? Promise.resolve() : undefined,
     )
     const cluster = new Cluster({ wire, clock: systemClock, log: silentLogger })
-    const writer = new TransactionalWriter(cluster, { transactionalId: 't', transactionTimeoutMs: 600 })
+    const writer = new TransactionalWriter(cluster, { transactionalId: () => 't', transactionTimeoutMs: 600 })
     const transact = async (value: string): Promise<void> => {
       const batch = new BatchWriter()
       batch.add(1, null, Buffer.from(value), [])
       const batches = [{ topic: 'out', partition: 0, batches: [batch] }]
-      await writer.addPartitions(batches)
+      await writer.begin(batches)
       await writer.produce(batches)
       await writer.addOffsets('group')
       await writer.commitOffsets('group', NO_MEMBERSHIP, [

@@ -14,8 +14,9 @@ import {
   type Wire,
 } from '../../src/index.ts'
 import { Cluster } from '../../src/kafka/cluster.ts'
+import { NO_MEMBERSHIP } from '../../src/kafka/commit-writer.ts'
 import { committedOffsets } from '../../src/kafka/topics.ts'
-import { NO_MEMBERSHIP, TransactionalWriter } from '../../src/kafka/transactional-writer.ts'
+import { TransactionalWriter } from '../../src/kafka/transactional-writer.ts'
 import { decodeMetadata } from '../../src/runtime/task-metadata.ts'
 import { silentLogger, systemClock } from '../../src/system.ts'
 import { type Fates, Instance, QUICK_BROKER } from './instance.ts'
@@ -344,9 +345,12 @@ describe('topics that change under a running application', () => {
     await admin.send(0, { api: 'DeleteTopics', topics: ['numbers'], timeoutMs: 1_000 }, 1_000)
     admin.destroy()
     await makeTopics(wire)
-    const tool = new TransactionalWriter(cluster, { transactionalId: 'tool', transactionTimeoutMs: 5_000 })
+    const tool = new TransactionalWriter(cluster, {
+      transactionalId: () => 'tool',
+      transactionTimeoutMs: 5_000,
+    })
     await tool.open()
-    tool.begin()
+    await tool.begin([])
     await tool.addOffsets('tally')
     await tool.commitOffsets('tally', NO_MEMBERSHIP, offsets)
     await tool.end()

@@ -15,9 +15,10 @@ import {
   type Wire,
 } from '../../src/index.ts'
 import { Cluster } from '../../src/kafka/cluster.ts'
+import { NO_MEMBERSHIP } from '../../src/kafka/commit-writer.ts'
 import { BatchWriter } from '../../src/kafka/record-batch.ts'
 import { committedOffsets, listOffsets } from '../../src/kafka/topics.ts'
-import { NO_MEMBERSHIP, TransactionalWriter } from '../../src/kafka/transactional-writer.ts'
+import { TransactionalWriter } from '../../src/kafka/transactional-writer.ts'
 import type { Registry, Request, ResponseOf } from '../../src/ports.ts'
 import { silentLogger, systemClock } from '../../src/system.ts'
 import { inputTopics, subTopologies } from '../../src/topology/subtopologies.ts'
@@ -158,12 +159,13 @@ export class Stage {
 
   /** As a tool would, by a plain transaction of its own. Offset -1 is no offset. */
   async commitOffset(group: string, at: TopicPartition, offset: number, metadata: string): Promise<void> {
+    const transactionalId = `tool-${this.#senders++}`
     const writer = new TransactionalWriter(this.cluster, {
-      transactionalId: `tool-${this.#senders++}`,
+      transactionalId: () => transactionalId,
       transactionTimeoutMs: 1_000,
     })
     await writer.open()
-    writer.begin()
+    await writer.begin([])
     await writer.addOffsets(group)
     await writer.commitOffsets(group, NO_MEMBERSHIP, [{ ...at, offset, metadata }])
     await writer.end()
