@@ -7,5 +7,6 @@ export default defineConfig({
     // A ceiling for a hung test, never a measure: functional tests wait on conditions.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 20_000, interval: 20 } },
   },
 })

@@ -9,8 +9,8 @@ import type { RepartitionNode, SinkNode } from '../topology/graph.ts'
 import { changelogTopic, internalTopicNames } from '../topology/internal-topics.ts'
 import { ChosenTopics, type OutputTopic } from './chosen-topics.ts'
 import type { InputCodecs } from './input-queue.ts'
-import type { TopicDestinations } from './placement.ts'
 import type { ProcessingGuarantee } from './options.ts'
+import type { TopicDestinations } from './placement.ts'
 import type { Plan } from './plan.ts'
 import type { StateDirectory } from './state-directory.ts'
 import type { TaskSurroundings } from './task.ts'
@@ -50,7 +50,17 @@ export class Surroundings implements TaskSurroundings {
   readonly #globals = new Map<string, RegionReplica>()
 
   private constructor(
-    { plan, cluster, clusterId, topics, directory, registry, random, regionCacheBytes, guarantee }: SurroundingsOptions,
+    {
+      plan,
+      cluster,
+      clusterId,
+      topics,
+      directory,
+      registry,
+      random,
+      regionCacheBytes,
+      guarantee,
+    }: SurroundingsOptions,
     codecs: ReadonlyMap<string, InputCodecs>,
     entries: ReadonlyMap<string, TypedEntries<unknown, unknown>>,
   ) {

@@ -52,7 +52,7 @@ const failed = ({ app }: Instance) => app.health.tasks.find(({ status }) => stat
 /** Resolves to why the only task that fails has failed. */
 async function failure(instance: Instance): Promise<DruseError> {
   await expect.poll(() => failed(instance)).toBeDefined()
-  expect(instance.app.health).toMatchObject({ healthy: false, state: 'RUNNING' })
+  await expect.poll(() => instance.app.health).toMatchObject({ healthy: false, state: 'RUNNING' })
   return failed(instance) as DruseError
 }
 

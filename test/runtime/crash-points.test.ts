@@ -11,7 +11,7 @@ import {
   type Wire,
 } from '../../src/index.ts'
 import type { Api, Request } from '../../src/ports.ts'
-import { type Fate, type Fates, Instance, QUICK_BROKER } from './instance.ts'
+import { type Fate, type Fates, Instance, PATIENT, QUICK_BROKER } from './instance.ts'
 import { drained, feed, makeTopics, tally, verify } from './tally.ts'
 
 let broker: EmbeddedBroker
@@ -130,7 +130,7 @@ describe('answers that are lost', () => {
     for (const fate of ['loseRequest', 'loseAnswer'] as const) {
       test(`${fate} of ${step}: one strike`, async () => {
         await feed(wire)
-        const one = await instance(at(step, 3, fate)).start()
+        const one = await instance(at(step, 3, fate), undefined, PATIENT).start()
         await drained(wire)
         await verify(wire)
         expect(one.app.health.counts.recoveries).toBe(1)

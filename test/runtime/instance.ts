@@ -198,6 +198,9 @@ export const QUICK = {
   fetchMaxWaitMs: 50,
 }
 
+/** Where a test counts what went wrong: a busy machine alone must not add to it. */
+export const PATIENT = { requestTimeoutMs: 30_000, transactionTimeoutMs: 30_000, sessionTimeoutMs: 30_000 }
+
 /** Of an embedded broker beside `QUICK`. */
 export const QUICK_BROKER = {
   minSessionTimeoutMs: 100,

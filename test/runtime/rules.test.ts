@@ -19,7 +19,7 @@ import { committedOffsets } from '../../src/kafka/topics.ts'
 import { TransactionalWriter } from '../../src/kafka/transactional-writer.ts'
 import { decodeMetadata } from '../../src/runtime/task-metadata.ts'
 import { silentLogger, systemClock } from '../../src/system.ts'
-import { type Fates, Instance, QUICK_BROKER } from './instance.ts'
+import { type Fates, Instance, PATIENT, QUICK_BROKER } from './instance.ts'
 import { drained, feed, INPUTS, makeTopics, tally, verify } from './tally.ts'
 
 let broker: EmbeddedBroker
@@ -208,7 +208,7 @@ describe('what is dropped together', () => {
       produced += 1
       return produced === 12 ? 'loseAnswer' : 'pass'
     }
-    const one = await instance({ fates }).start()
+    const one = await instance({ fates, ...PATIENT }).start()
     await drained(wire)
     await verify(wire)
     const taken = one.log.filter(({ message }) => message.startsWith('task: state'))
@@ -234,7 +234,7 @@ describe('what is dropped together', () => {
       processedAtSeal = processed
       return { after: held.promise }
     }
-    one = instance({ fates, commitRecords: 30 })
+    one = instance({ fates, commitRecords: 30, ...PATIENT, requestTimeoutMs: 5_000 })
     await one.start()
     // It goes on processing, on top of what is not known to be committed, and then waits: it holds no more than that.
     await expect.poll(() => processedAtSeal > 0).toBe(true)
