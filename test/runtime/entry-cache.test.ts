@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Disk, memoryDisk, type Store, Topology } from '../../src/index.ts'
 import { EntryCaches } from '../../src/region/entry-cache.ts'
 import { TaskState } from '../../src/runtime/task-state.ts'
+import { systemClock } from '../../src/system.ts'
 import { numbered } from '../region/parts.ts'
 import { Stage, strings } from './stage.ts'
 
@@ -104,6 +105,7 @@ describe('entries of regions', () => {
       ]),
       committed: {} as ConstructorParameters<typeof TaskState>[0]['committed'],
       topicHash: () => '',
+      clock: systemClock,
     })
     expect(part.get('a')).toBeUndefined()
     await state.close()
