@@ -17,8 +17,8 @@ export class ChildProcess {
   #err = ''
   #look: () => void = () => {}
 
-  constructor(program: string, args: readonly string[], cwd = process.cwd()) {
-    this.#child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd })
+  constructor(program: string, args: readonly string[], cwd = process.cwd(), env = process.env) {
+    this.#child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd, env })
     onTestFinished(() => this.kill('SIGKILL'))
     this.#child.stdout.on('data', (chunk) => {
       this.#out += chunk

@@ -1,9 +1,8 @@
 /** What tests of faults rely on: nodes die when they are told to, and come back with what they had. */
-import { once } from 'node:events'
-import { connect } from 'node:net'
 import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs'
 import { expect, test } from 'vitest'
 import { describeOnClusters } from './cluster.ts'
+import { isListening } from './listening.ts'
 
 /** Nodes start up to three times in a test, on a machine that may have other things to do. */
 const LIMIT = { timeout: 180_000 }
@@ -29,19 +28,6 @@ async function produce(brokers: readonly string[], topic: string, value: string)
   await producer.connect()
   await producer.send({ topic, messages: [{ value }], acks: -1 })
   await producer.disconnect()
-}
-
-async function isListening(broker: string): Promise<boolean> {
-  const [host, port] = broker.split(':') as [string, string]
-  const socket = connect(Number(port), host)
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
-  }
 }
 
 const ends = (brokers: readonly string[], topic: string) =>

@@ -16,7 +16,7 @@ const run = promisify(execFile)
 
 const HOST = '127.0.0.1'
 const LOG = fileURLToPath(new URL('log4j.properties', import.meta.url))
-const QUICK = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Djava.awt.headless=true']
+const QUICK = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-XX:-UsePerfData', '-Djava.awt.headless=true']
 /** What Kafka's format tool leaves in a data directory beside the names of cluster and node. */
 const CHECKPOINT = 'bootstrap.checkpoint'
 const LOG_LINES_SHOWN = 20
@@ -158,7 +158,9 @@ class JavaProcess {
   start(): Promise<string> {
     if (this.#child !== undefined) throw new Error('It runs')
     const { cwd, env } = this.#place
-    const child = spawn(JAVA, [...QUICK, ...this.#args], {
+    // What is killed leaves the native libraries that it has unpacked.
+    const temporary = `-Djava.io.tmpdir=${dirname(this.#log)}`
+    const child = spawn(JAVA, [...QUICK, temporary, ...this.#args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(cwd === undefined ? {} : { cwd }),
       env: { ...process.env, ...env },

@@ -19,6 +19,8 @@ const TAKEN = /address already in use|already allocated|already in use/i
 const ATTEMPTS = 3
 
 const root = await mkdtemp(join(tmpdir(), 'druse-stack-'))
+// Also of libraries: testcontainers leaves a lock file.
+process.env.TMPDIR = root
 const engines: readonly Engine[] = [docker(), jars(root)]
 
 /** What has to go at the end. */

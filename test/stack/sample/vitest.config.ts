@@ -1,0 +1,9 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/stack/sample/sample.ts'],
+    globalSetup: ['test/stack/setup.ts'],
+    disableConsoleIntercept: true,
+  },
+})
