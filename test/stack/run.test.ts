@@ -12,8 +12,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const VITEST = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs')
 /** A broker may have to be started. */
 const LIMIT = { timeout: 180_000 }
-/** A version that neither Docker nor Maven has: as on a machine that has nothing. */
-const NOWHERE = { DRUSE_KAFKA_VERSIONS: '0.0.0', PATH: dirname(process.execPath) }
+/** Versions that neither Docker nor Maven has: as on a machine that has nothing. */
+const NOWHERE = { DRUSE_KAFKA_VERSIONS: '0.0.1,0.0.2', PATH: dirname(process.execPath) }
 const LAST_LINE =
   'Tests that need Kafka did not run: start Docker, or install a JDK (17 or later) and Maven, or set KAFKA_BROKERS (README, "Working on Druse").'
 
@@ -33,7 +33,7 @@ function run(more: NodeJS.ProcessEnv): ChildProcess {
 
 test('without Kafka its tests are skipped, and the last line says what to do', LIMIT, async () => {
   const { code, out } = await run(NOWHERE).ended
-  expect(out).toMatch(/Tests +1 passed \| 1 skipped/)
+  expect(out).toMatch(/Tests +1 passed \| 3 skipped/)
   expect(out.trim().split('\n').at(-1)).toBe(LAST_LINE)
   expect(code).toBe(0)
   expect(await readdir(temporary)).toEqual([])
@@ -41,7 +41,7 @@ test('without Kafka its tests are skipped, and the last line says what to do', L
 
 test('where Kafka is required its absence is a failure, with the reasons', LIMIT, async () => {
   const { code, out, err } = await run({ ...NOWHERE, DRUSE_REQUIRE_KAFKA: '1' }).ended
-  expect(out).toMatch(/Tests +1 failed \| 1 passed/)
+  expect(out).toMatch(/Tests +3 failed \| 1 passed/)
   expect(err).toMatch(/Nothing gives Kafka to test on \(Docker: .*; Java: no java\)/s)
   expect(code).toBe(1)
 })
@@ -55,7 +55,7 @@ test('KAFKA_BROKERS that do not answer are a failure', LIMIT, async () => {
 describeOnClusters('a run on Kafka', () => {
   test('says where it was found, and takes it along', LIMIT, async () => {
     const { code, out } = await run({}).ended
-    expect(out).toMatch(/Tests +2 passed/)
+    expect(out).toMatch(/Tests +3 passed/)
     expect(out.trim().split('\n').at(-1)).toMatch(/^Kafka 4\.1\.0: (Docker|Java)$/)
     expect(code).toBe(0)
     expect(await isListening(brokerIn(out))).toBe(false)

@@ -5,7 +5,7 @@ import { Kafka, logLevel } from 'kafkajs'
 const LIMIT_MS = 120_000
 const PAUSE_MS = 50
 
-/** Resolves when the broker answers and sees so many brokers; rejects when `ended` resolves before, with what it says. */
+/** Resolves when the broker answers and sees so many brokers; rejects, with what `ended` says, when that resolves first. */
 export async function untilBrokerAnswers(
   address: string,
   brokers: number,
@@ -45,7 +45,7 @@ async function until(who: string, ended: Promise<string>, isDone: () => Promise<
   })
   const deadline = performance.now() + LIMIT_MS
   while (!(await isDone().catch(() => false))) {
-    if (end.said !== undefined) throw new Error(`${who} has ended:\n${end.said}`)
+    if (end.said !== undefined) throw new Error(`${who} does not answer:\n${end.said}`)
     if (performance.now() > deadline) throw new Error(`${who} does not answer`)
     await sleep(PAUSE_MS)
   }

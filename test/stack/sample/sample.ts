@@ -1,6 +1,6 @@
 /** Tests as others write them, for run.test.ts, which looks at what becomes of them. */
 import { expect, test } from 'vitest'
-import { describeOnKafka } from '../kafka.ts'
+import { describeOnEachKafka, describeOnKafka } from '../kafka.ts'
 
 test('without Kafka', () => {})
 
@@ -10,4 +10,10 @@ describeOnKafka('on Kafka', ({ brokers }) => {
     if (process.env.SAMPLE === 'waits') await new Promise(() => {})
     expect(brokers).toHaveLength(1)
   }, 600_000)
+})
+
+describeOnEachKafka('on each Kafka', ({ version }) => {
+  test('has a version', () => {
+    expect(version).toMatch(/^\d+\.\d+\.\d+$/)
+  })
 })
