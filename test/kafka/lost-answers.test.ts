@@ -3,25 +3,15 @@
  * proxy that loses and delays. Judged by what is committed, read past the proxy.
  */
 import { beforeEach, expect, onTestFinished, test } from 'vitest'
-import { Druse, type DruseOptions, memoryDisk, silentLogger } from '../../src/index.ts'
+import { Druse, memoryDisk, silentLogger } from '../../src/index.ts'
 import { kafkaWire } from '../../src/kafka/kafkajs.ts'
 import type { Api } from '../../src/ports.ts'
 import { drained, feed, INPUTS, makeTopics, tallyOf, verify } from '../runtime/tally.ts'
 import { describeOnKafka } from '../stack/kafka.ts'
-import { type Exchange, type Fate, KafkaProxy } from '../stack/proxy.ts'
+import { type Exchange, inTransaction, KafkaProxy } from '../stack/proxy.ts'
+import { ON_KAFKA } from './settings.ts'
 
 const STEPS = ['AddPartitionsToTxn', 'Produce', 'AddOffsetsToTxn', 'TxnOffsetCommit', 'EndTxn'] as const
-
-/** Many small transactions; what is never answered is given up soon. */
-const SETTINGS: Partial<DruseOptions> = {
-  logger: silentLogger,
-  commitIntervalMs: 10,
-  commitRecords: 40,
-  requestTimeoutMs: 1_000,
-  sessionTimeoutMs: 6_000,
-  heartbeatIntervalMs: 500,
-  fetchMaxWaitMs: 50,
-}
 
 describeOnKafka('answers that are lost', ({ brokers }) => {
   const wire = kafkaWire({ brokers })
@@ -39,7 +29,12 @@ describeOnKafka('answers that are lost', ({ brokers }) => {
 
   /** Runs until every input has come out, and is verified. */
   async function run(): Promise<Druse> {
-    const options = { ...SETTINGS, wire: kafkaWire({ brokers: proxy.brokers }), stateDir: memoryDisk() }
+    const options = {
+      ...ON_KAFKA,
+      logger: silentLogger,
+      wire: kafkaWire({ brokers: proxy.brokers }),
+      stateDir: memoryDisk(),
+    }
     const app = new Druse(tallyOf(prefix), options)
     onTestFinished(() => app.close())
     await app.start()
@@ -51,20 +46,20 @@ describeOnKafka('answers that are lost', ({ brokers }) => {
 
   for (const step of STEPS) {
     test(`of ${step}: the connection breaks, one strike`, async () => {
-      proxy.fate = at(step, 3, 'cut')
+      proxy.fate = inTransaction(step, 3, 'cut')
       const app = await run()
       expect(app.health.counts.recoveries).toBe(1)
     })
   }
 
   test('of EndTxn: silence, one strike', async () => {
-    proxy.fate = at('EndTxn', 3, 'silent')
+    proxy.fate = inTransaction('EndTxn', 3, 'silent')
     const app = await run()
     expect(app.health.counts.recoveries).toBe(1)
   })
 
   test('of InitProducerId, the first one and the one after a strike', async () => {
-    const step = at('Produce', 2, 'cut')
+    const step = inTransaction('Produce', 2, 'cut')
     const lost = new Set([1, 3])
     proxy.fate = (exchange) => {
       if (exchange.api === 'InitProducerId' && lost.has(proxy.of('InitProducerId').length)) return 'cut'
@@ -90,7 +85,7 @@ describeOnKafka('answers that are lost', ({ brokers }) => {
   test('an EndTxn that arrives in the middle of a later transaction is refused', async () => {
     const release = Promise.withResolvers<void>()
     let late: Exchange<'EndTxn'> | undefined
-    const hold = at('EndTxn', 2, { after: release.promise })
+    const hold = inTransaction('EndTxn', 2, { after: release.promise })
     proxy.fate = (exchange) => {
       const fate = hold(exchange)
       if (fate !== 'pass') late = exchange as Exchange<'EndTxn'>
@@ -108,19 +103,3 @@ describeOnKafka('answers that are lost', ({ brokers }) => {
     expect([47, 90]).toContain(refused)
   })
 })
-
-/** The fate of the first request of this kind in the nth transaction with records. */
-function at(api: Api, nth: number, fate: Fate): (exchange: Exchange) => Fate {
-  let transactions = 0
-  let isOver = true
-  return (exchange) => {
-    // It is sent again while the transaction before is being completed.
-    if (exchange.api === 'AddPartitionsToTxn' && isOver) {
-      transactions += 1
-      isOver = false
-    }
-    const hit = exchange.api === api && transactions === nth && !isOver
-    if (exchange.api === 'EndTxn' || hit) isOver = true
-    return hit ? fate : 'pass'
-  }
-}

@@ -173,6 +173,22 @@ export class KafkaProxy {
   }
 }
 
+/** A fate for the first request of this kind in the nth transaction with records; the others pass. */
+export function inTransaction(api: Api, nth: number, fate: Fate): (exchange: Exchange) => Fate {
+  let transactions = 0
+  let isOver = true
+  return (exchange) => {
+    // It is sent again while the transaction before is being completed.
+    if (exchange.api === 'AddPartitionsToTxn' && isOver) {
+      transactions += 1
+      isOver = false
+    }
+    const hit = exchange.api === api && transactions === nth && !isOver
+    if (exchange.api === 'EndTxn' || hit) isOver = true
+    return hit ? fate : 'pass'
+  }
+}
+
 interface Waiting {
   /** Undefined: not one of our requests. */
   readonly api: Api | undefined
