@@ -113,6 +113,16 @@ export class Cluster {
     this.#coordinators.delete(`${keyType} ${key}`)
   }
 
+  /** It does not answer: whatever it was known to lead or to coordinate may be elsewhere by now. */
+  forgetNode(node: number): void {
+    for (const { topic, partitions } of this.#topics.values()) {
+      if (partitions.some(({ leader }) => leader === node)) this.#topics.delete(topic)
+    }
+    for (const [key, coordinator] of this.#coordinators) {
+      if (coordinator === node) this.#coordinators.delete(key)
+    }
+  }
+
   /**
    * Asks what may be asked twice: repeats after a time-out, a lost connection, and codes that pass by themselves.
    * `codeOf` says which code of the answer counts; other codes than those are left to the caller.
@@ -134,7 +144,10 @@ export class Cluster {
         target.request,
         this.requestTimeoutMs,
       )
-      if (!outcome.ok) return new Again(reasonOf(outcome))
+      if (!outcome.ok) {
+        this.forgetNode(target.node)
+        return new Again(reasonOf(outcome))
+      }
       const code = codeOf(outcome.response)
       return PASSING.has(code) ? new Again(nameOf(code)) : outcome.response
     })

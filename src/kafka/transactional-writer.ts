@@ -82,7 +82,7 @@ export class TransactionalWriter implements CommitWriter {
           // Asking again only takes another epoch, but not on sockets that may still answer.
           connection.destroy()
           connection = undefined
-          this.#cluster.forgetCoordinator('transaction', transactionalId)
+          this.#cluster.forgetNode(node)
           return new Again(reasonOf(outcome))
         }
         const { errorCode } = outcome.response
@@ -205,7 +205,10 @@ export class TransactionalWriter implements CommitWriter {
         },
         this.#timeLeft(what),
       )
-      if (!outcome.ok) throw strike(what, reasonOf(outcome))
+      if (!outcome.ok) {
+        this.#cluster.forgetNode(leader)
+        throw strike(what, reasonOf(outcome))
+      }
       const answer = outcome.response.partitions.find((p) => partitionKey(p) === key)
       const code = answer?.errorCode ?? CODE.UNKNOWN_SERVER_ERROR
       if (answer !== undefined && code === CODE.NONE) {
@@ -232,7 +235,7 @@ export class TransactionalWriter implements CommitWriter {
       const node = await this.#cluster.coordinator(keyType, coordinatorKey, this.#timeLeft(what))
       const outcome = await connection.send(node, request, this.#timeLeft(what))
       if (!outcome.ok) {
-        this.#cluster.forgetCoordinator(keyType, coordinatorKey)
+        this.#cluster.forgetNode(node)
         throw strike(what, reasonOf(outcome))
       }
       const { errorCode: code, ...where } = verdictOf(outcome.response)
