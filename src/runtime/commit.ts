@@ -29,6 +29,8 @@ export interface SealedTransaction {
 }
 
 export interface CommitResult {
+  /** All before them has been processed, for good. */
+  readonly offsets: readonly OffsetToCommit[]
   /** Tasks whose store did not take the commit: they stop, and what they read goes on coming from the overlay until then. */
   readonly notStored: readonly { readonly task: SealedTask['task']; readonly error: DruseError }[]
 }
@@ -59,7 +61,7 @@ export async function commit(
       if (error !== undefined) notStored.push({ task: sealed.task, error })
     }),
   )
-  return { notStored }
+  return { offsets, notStored }
 }
 
 /**

@@ -54,6 +54,11 @@ interface Numbers {
   readonly requestTimeoutMs: number
   /** How often topics are looked at for changes of partitions and identity. Default 300 000 ms (`metadata.max.age.ms`). */
   readonly metadataMaxAgeMs: number
+  /**
+   * How often what was processed is deleted from repartition topics, which have no retention. Needs the right to delete
+   * in them; without it they grow. Default 30 000 ms (`repartition.purge.interval.ms`).
+   */
+  readonly repartitionPurgeIntervalMs: number
   /** Of internal topics; -1 is the broker's default. Default -1 (`replication.factor`). */
   readonly replicationFactor: number
 }
@@ -88,8 +93,12 @@ const DEFAULTS: Numbers = {
   fetchMaxWaitMs: 500,
   requestTimeoutMs: 30_000,
   metadataMaxAgeMs: 300_000,
+  repartitionPurgeIntervalMs: 30_000,
   replicationFactor: -1,
 }
+
+/** Timers that are set for longer go off at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1
 
 /** Errors: OPTION_INVALID. */
 export function settingsOf(options: Partial<DruseSettings>): DruseSettings {
@@ -113,13 +122,13 @@ export function settingsOf(options: Partial<DruseSettings>): DruseSettings {
   for (const name of Object.keys(DEFAULTS) as (keyof Numbers)[]) {
     const value = options[name] ?? DEFAULTS[name]
     const least = name === 'replicationFactor' ? -1 : 1
-    if (!Number.isSafeInteger(value) || value < least || (name === 'replicationFactor' && value === 0)) {
+    const most = name.endsWith('Ms') ? TIMER_MS_MAX : Number.MAX_SAFE_INTEGER
+    const isInRange = Number.isSafeInteger(value) && value >= least && value <= most
+    if (!isInRange || (name === 'replicationFactor' && value === 0)) {
       throw new DruseError(
         'OPTION_INVALID',
-        `Option ${name} is ${value}; it has to be a whole number from ${least}`,
-        {
-          option: name,
-        },
+        `Option ${name} is ${value}; it has to be a whole number from ${least}${most === TIMER_MS_MAX ? ` to ${most}` : ''}`,
+        { option: name },
       )
     }
     settings[name] = value

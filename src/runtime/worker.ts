@@ -20,6 +20,7 @@ import { commitFirstStarts, concerns } from './commit.ts'
 import { type CommitOutcome, CommitPipeline, type FailedCommit } from './commit-pipeline.ts'
 import type { DruseSettings } from './options.ts'
 import { taskName } from './plan.ts'
+import { RepartitionPurge } from './repartition-purge.ts'
 import type { RestoreProgress } from './restore.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { FirstStart, TakenTask } from './take.ts'
@@ -76,6 +77,7 @@ export class Worker {
   readonly #taker: Taker
   readonly #tasks: TaskTable
   readonly #commits: CommitPipeline
+  readonly #purge: RepartitionPurge
   readonly #orders: Order[] = []
   #membership: Membership | undefined
   #taking = new AbortController()
@@ -112,6 +114,7 @@ export class Worker {
     this.#commits = new CommitPipeline(this.#groupId, this.#writer, settings, cluster.clock, () =>
       this.#poke(),
     )
+    this.#purge = new RepartitionPurge(surroundings, settings.repartitionPurgeIntervalMs)
     this.#taker = new Taker(
       { surroundings, reader: this.#reader, progress: (progress) => handlers.progress(progress) },
       settings,
@@ -200,6 +203,7 @@ export class Worker {
     this.#writer.close()
     this.#tasks.disconnect()
     this.#reader.close()
+    this.#purge.close()
     this.#surroundings.cluster.close()
   }
 
@@ -353,6 +357,7 @@ export class Worker {
     if ('error' in outcome) return outcome
     this.counts.commits += 1
     this.#failuresInARow = 0
+    this.#purge.committed(outcome.offsets)
     for (const { task, error } of outcome.notStored) {
       const slot = this.#tasks.slot(task.name)
       if (slot !== undefined) this.#tasks.failIfCurrent(slot, task, error)

@@ -185,6 +185,9 @@ describe('starting', () => {
     [{ requestTimeoutMs: -1 }, /^Option requestTimeoutMs is -1/],
     [{ bufferedRecordsPerPartition: '9' as never }, /^Option bufferedRecordsPerPartition is 9/],
     [{ replicationFactor: 0 }, /^Option replicationFactor is 0/],
+    [{ repartitionPurgeIntervalMs: 0 }, /^Option repartitionPurgeIntervalMs is 0/],
+    // A timer that is set for longer goes off at once.
+    [{ metadataMaxAgeMs: 2 ** 31 }, /it has to be a whole number from 1 to 2147483647 /],
     [{ replicationFactor: -2 }, /^Option replicationFactor is -2; it has to be a whole number from -1/],
     [
       { heartbeatIntervalMs: 400, sessionTimeoutMs: 700 },
@@ -208,6 +211,8 @@ describe('starting', () => {
     const base = { wire: stage.wire, stateDir: memoryDisk(), logger: silentLogger }
     expect(() => new Druse(counting(), base)).not.toThrow()
     expect(() => new Druse(counting(), { ...base, replicationFactor: -1 })).not.toThrow()
+    expect(() => new Druse(counting(), { ...base, metadataMaxAgeMs: 2 ** 31 - 1 })).not.toThrow()
+    expect(() => new Druse(counting(), { ...base, commitBytes: 2 ** 40 })).not.toThrow()
   })
 })
 

@@ -1,0 +1,163 @@
+/**
+ * Deletes from repartition topics what has been processed, off the path of records: they have no retention, so nothing
+ * else would.
+ *
+ * A partition is deleted up to an offset that was committed for it, and told here only after EndTxn was answered. No
+ * task begins below such an offset again: commits of a task follow each other under the group's generation, so its
+ * committed offset only grows. That holds whoever sends the request, and whenever: of an instance that has lost its
+ * tasks, was frozen, or sends twice, the offset is at most behind what its successors have committed. What a delayed
+ * request could hit is another topic of the same name; so the topic's id is compared right before.
+ *
+ * Nothing depends on it: a failure is told and tried again with the next round.
+ */
+import { CODE, nameOf } from '../kafka/error-codes.ts'
+import { partitionKey } from '../kafka/partition-key.ts'
+import { Again, reasonOf } from '../kafka/retry.ts'
+import type { Connection } from '../ports.ts'
+import type { TopicPartition } from '../types.ts'
+import type { Surroundings } from './surroundings.ts'
+import { shortHash } from './task-metadata.ts'
+
+/** All before the offset is committed. */
+export interface Processed extends TopicPartition {
+  readonly offset: number
+}
+
+interface Round {
+  readonly failures: Map<string, string>
+  readonly refused: Map<string, string>
+}
+
+export class RepartitionPurge {
+  readonly #surroundings: Surroundings
+  readonly #intervalMs: number
+  /** Of this application, and not refused. */
+  readonly #topics: Set<string>
+  /** By partition: to be deleted, and deleted. */
+  readonly #due = new Map<string, Processed>()
+  readonly #done = new Map<string, number>()
+  #connection: Connection | undefined
+  #cancel: (() => void) | undefined
+  #isFailing = false
+  #isClosed = false
+
+  constructor(surroundings: Surroundings, intervalMs: number) {
+    this.#surroundings = surroundings
+    this.#intervalMs = intervalMs
+    const { nodes } = surroundings.plan.graph
+    this.#topics = new Set(nodes.filter((node) => node.kind === 'repartition').map(({ topic }) => topic))
+  }
+
+  /** Of a commit whose end was answered; positions in other topics are passed over. */
+  committed(positions: readonly Processed[]): void {
+    for (const { topic, partition, offset } of positions) {
+      if (!this.#topics.has(topic)) continue
+      const key = partitionKey({ topic, partition })
+      if (offset > (this.#done.get(key) ?? 0)) this.#due.set(key, { topic, partition, offset })
+    }
+    this.#schedule()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#cancel?.()
+    this.#connection?.destroy()
+  }
+
+  #schedule(): void {
+    if (this.#isClosed || this.#cancel !== undefined || this.#due.size === 0) return
+    this.#cancel = this.#surroundings.clock.wake(this.#intervalMs, () => {
+      void this.#purge().finally(() => {
+        this.#cancel = undefined
+        this.#schedule()
+      })
+    })
+  }
+
+  async #purge(): Promise<void> {
+    const round: Round = { failures: new Map(), refused: new Map() }
+    try {
+      const byLeader = await this.#byLeader(round)
+      await Promise.all(Array.from(byLeader, ([node, list]) => this.#delete(node, list, round)))
+    } catch (error) {
+      round.failures.set('', error instanceof Error ? error.message : String(error))
+    }
+    if (!this.#isClosed) this.#tell(round)
+  }
+
+  async #byLeader({ failures }: Round): Promise<ReadonlyMap<number, Processed[]>> {
+    const { cluster } = this.#surroundings
+    const due = [...this.#due.values()]
+    const topics = [...new Set(due.map(({ topic }) => topic))]
+    const now = new Map(
+      (await cluster.refresh(topics, cluster.requestTimeoutMs)).map((found) => [found.topic, found]),
+    )
+    const byLeader = new Map<number, Processed[]>()
+    for (const at of due) {
+      const topicId = now.get(at.topic)?.topicId
+      if (topicId === undefined || shortHash(topicId) !== this.#surroundings.topicHash(at.topic)) {
+        failures.set(partitionKey(at), 'the topic is not the one that was committed for')
+        continue
+      }
+      const leader = await cluster.leader(at, cluster.requestTimeoutMs)
+      if (leader instanceof Again) failures.set(partitionKey(at), leader.reason)
+      else byLeader.set(leader, [...(byLeader.get(leader) ?? []), at])
+    }
+    return byLeader
+  }
+
+  async #delete(node: number, partitions: readonly Processed[], round: Round): Promise<void> {
+    const { wire, requestTimeoutMs } = this.#surroundings.cluster
+    // Its own: the answer waits for all replicas, and others would wait behind it.
+    this.#connection ??= wire.connect('admin')
+    const timeoutMs = Math.ceil(requestTimeoutMs / 2)
+    const request = { api: 'DeleteRecords', partitions, timeoutMs } as const
+    const outcome = await this.#connection.send(node, request, requestTimeoutMs)
+    if (!outcome.ok) {
+      this.#connection.destroy()
+      this.#connection = undefined
+      for (const at of partitions) round.failures.set(partitionKey(at), reasonOf(outcome))
+      return
+    }
+    const codes = new Map(outcome.response.partitions.map((at) => [partitionKey(at), at.errorCode]))
+    for (const at of partitions) {
+      const key = partitionKey(at)
+      const code = codes.get(key) ?? CODE.UNKNOWN_SERVER_ERROR
+      if (code === CODE.NONE) {
+        this.#done.set(key, at.offset)
+        if (this.#due.get(key)?.offset === at.offset) this.#due.delete(key)
+      } else if (REFUSALS.has(code)) round.refused.set(at.topic, nameOf(code))
+      else round.failures.set(key, nameOf(code))
+    }
+  }
+
+  /** Once when it begins to fail and once when it is over, not every time. */
+  #tell({ failures, refused }: Round): void {
+    const { log } = this.#surroundings
+    if (refused.size > 0) {
+      for (const topic of refused.keys()) this.#topics.delete(topic)
+      for (const [key, { topic }] of this.#due) if (refused.has(topic)) this.#due.delete(key)
+      log.warn(
+        { topics: [...refused.keys()].join(), reason: [...new Set(refused.values())].join() },
+        'purge: Kafka refuses to delete what was processed of repartition topics, so they grow; not tried again before the next start. Grant the right to delete in them (operation Delete), or look after them by hand',
+      )
+    }
+    if (failures.size > 0) {
+      const [[partition, reason]] = [...failures] as [[string, string]]
+      const details = { partition, reason, failures: failures.size }
+      const message = 'purge: what was processed of repartition topics cannot be deleted yet, trying again'
+      if (this.#isFailing) log.debug(details, message)
+      else log.warn(details, message)
+    } else if (this.#isFailing) log.info({}, 'purge: processed records can be deleted again')
+    this.#isFailing = failures.size > 0
+  }
+}
+
+/** A person has to change something before the answer changes. */
+const REFUSALS: ReadonlySet<number> = new Set([
+  CODE.TOPIC_AUTHORIZATION_FAILED,
+  CODE.CLUSTER_AUTHORIZATION_FAILED,
+  CODE.POLICY_VIOLATION,
+  CODE.UNSUPPORTED_VERSION,
+  CODE.INVALID_REQUEST,
+])
