@@ -94,8 +94,8 @@ export class RepartitionPurge {
     )
     const byLeader = new Map<number, Processed[]>()
     for (const at of due) {
-      const topicId = now.get(at.topic)?.topicId
-      if (topicId === undefined || shortHash(topicId) !== this.#surroundings.topicHash(at.topic)) {
+      const topicId = now.get(at.topic)?.topicId ?? ''
+      if (shortHash(topicId) !== this.#surroundings.topicHash(at.topic)) {
         failures.set(partitionKey(at), 'the topic is not the one that was committed for')
         continue
       }

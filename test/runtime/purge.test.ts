@@ -1,11 +1,22 @@
 /** Deletion of what was processed from repartition topics: never more than that, whoever asks, and nothing depends on it. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { int64, string, Topology } from '../../src/index.ts'
+import {
+  type Clock,
+  Druse,
+  int64,
+  memoryDisk,
+  silentLogger,
+  string,
+  systemClock,
+  Topology,
+  type Wire,
+} from '../../src/index.ts'
 import { CODE } from '../../src/kafka/error-codes.ts'
+import { partitionFor } from '../../src/kafka/partitioner.ts'
 import { committedOffsets, listOffsets } from '../../src/kafka/topics.ts'
 import type { Request, Requests } from '../../src/ports.ts'
 import type { TopicPartition } from '../../src/types.ts'
-import type { Fate, Fates, Instance, InstanceOptions } from './instance.ts'
+import { type Fate, type Fates, type Instance, type InstanceOptions, QUICK } from './instance.ts'
 import { Stage, strings } from './stage.ts'
 import { drained, feed, INPUTS, makeTopics, tally, verify } from './tally.ts'
 
@@ -116,10 +127,56 @@ describe('what was processed', () => {
   })
 
   test('by default every 30 seconds', async () => {
-    const one = await begin({ repartitionPurgeIntervalMs: 30_000 })
+    await makeTopics(stage.wire)
+    await feed(stage.wire)
+    const one = await stage.instance(tally).start()
+    await drained(stage.wire)
     await verify(stage.wire)
     expect(deletions(one)).toEqual([])
     expect([...(await starts()).values()]).toEqual([0, 0, 0])
+  })
+
+  test('is asked for once, however often a commit says the same', async () => {
+    const pair = (): Topology => {
+      const t = new Topology('tally')
+      const seen = t.region('seen', strings)
+      const by = t.stream('in', strings).repartition('by-rest', { partitions: 3 })
+      by.process('keep', { regions: [seen] }, ({ key, value }, { seen }) => seen.put(key, value))
+      t.stream('beside', strings).process('look', { regions: [seen] }, ({ key }, { seen, forward }) => {
+        forward(key, seen.get(key) ?? '')
+      })
+      return t
+    }
+    const keys = [0, 1].map((partition) =>
+      ['a', 'b', 'c', 'd', 'e', 'f'].find((key) => partitionFor(Buffer.from(key), 3) === partition),
+    ) as [string, string]
+    await stage.topics('in', { topic: 'beside', partitions: 3 })
+    await stage.say('in', [keys[0], '1'])
+    const one = await stage.run(pair, { fates: checked(), repartitionPurgeIntervalMs: 5 })
+    const asked = () =>
+      one.requests.flatMap((request) =>
+        request.api === 'DeleteRecords' ? request.partitions.map((at) => at.partition) : [],
+      )
+    await expect.poll(asked).toEqual([0])
+    // Commits with the old position of the repartition topic beside the new one here.
+    await stage.say('beside', [keys[0], '?'])
+    await stage.drained(pair)
+    await stage.say('in', [keys[1], '2'])
+    await expect.poll(asked).toContain(1)
+    expect(asked()).toEqual([0, 1])
+  })
+
+  test('while a deletion is under way is deleted with the next one', async () => {
+    const held = Promise.withResolvers<void>()
+    const one = await begin({
+      fates: ({ api }) => (api === 'DeleteRecords' ? { after: held.promise } : 'pass'),
+    })
+    await expect.poll(() => deletions(one)).toHaveLength(1)
+    await feed(stage.wire, INPUTS, INPUTS + 50)
+    await drained(stage.wire, INPUTS + 50)
+    held.resolve()
+    await purged()
+    await verify(stage.wire, INPUTS + 50)
   })
 
   test('a restart goes on behind it, with its state or without', async () => {
@@ -272,7 +329,15 @@ describe('a deletion that fails', () => {
 
   test('is told once and tried again until it works; nothing else notices', async () => {
     let seen = 0
+    let connections = 0
+    const wire: Wire = {
+      connect: (purpose) => {
+        if (purpose === 'admin') connections += 1
+        return stage.wire.connect(purpose)
+      },
+    }
     const one = await begin({
+      wire,
       fates: (request) => {
         if (request.api !== 'DeleteRecords') return 'pass'
         seen += 1
@@ -291,6 +356,8 @@ describe('a deletion that fails', () => {
       partition: expect.stringMatching(/^tally-by-rest-repartition\/\d$/),
       reason: 'NOT_LEADER_OR_FOLLOWER',
     })
+    // The application's, and its own: the first, and one after each answer that was lost.
+    expect(connections).toBe(1 + 3)
     expect(told(one, 'debug').length).toBeGreaterThanOrEqual(4)
     await verify(stage.wire)
     expect(one.app.health).toMatchObject({ healthy: true, counts: { recoveries: 0 } })
@@ -330,6 +397,36 @@ describe('a deletion that fails', () => {
     await purged()
     expect(told(one, 'warn')).toHaveLength(1)
   })
+})
+
+test('nothing of it is left when the application is closed', async () => {
+  const pending = new Set<number>()
+  const clock: Clock = {
+    ...systemClock,
+    wake: (delayMs, callback) => {
+      pending.add(delayMs)
+      const cancel = systemClock.wake(delayMs, callback)
+      return () => {
+        pending.delete(delayMs)
+        cancel()
+      }
+    },
+  }
+  await makeTopics(stage.wire)
+  await feed(stage.wire)
+  const app = new Druse(tally(), {
+    ...QUICK,
+    wire: stage.wire,
+    stateDir: memoryDisk(),
+    logger: silentLogger,
+    clock,
+    repartitionPurgeIntervalMs: 61_234,
+  })
+  await app.start()
+  await drained(stage.wire)
+  await expect.poll(() => pending).toContain(61_234)
+  await app.close()
+  expect(pending).not.toContain(61_234)
 })
 
 test('repartition topics are made for it', async () => {
