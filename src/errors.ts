@@ -72,6 +72,8 @@ const KINDS = {
   // the application
   OPTION_INVALID: 'user',
   APPLICATION_STATE: 'user',
+  GROUP_ACTIVE: 'user',
+  RESET_UNFINISHED: 'fatal',
   TASK_ABANDONED: 'transient',
   REGION_UNAVAILABLE: 'transient',
   // the command line

@@ -21,6 +21,15 @@ export { type ApplicationState, Druse, type Health } from './runtime/druse.ts'
 export { ensureTopics, type WantedTopic } from './runtime/ensure-topics.ts'
 export type { DruseOptions, DruseSettings } from './runtime/options.ts'
 export type { CommittedRegion } from './runtime/query.ts'
+export { type ResetOptions, resetApplication } from './runtime/reset.ts'
+export type {
+  KeptRegion,
+  ResetDirectory,
+  ResetInput,
+  ResetPlan,
+  ResetPosition,
+  ResetTopic,
+} from './runtime/reset-plan.ts'
 export type { RestoreProgress } from './runtime/restore.ts'
 export type { TaskHealth, TaskStatus } from './runtime/task-table.ts'
 export { type ReadTopicOptions, readTopic, TopicReader } from './runtime/topic-reader.ts'

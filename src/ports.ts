@@ -272,7 +272,7 @@ export interface Disk {
   exists(path: string): Promise<boolean>
   /** Names of the entries directly below a path; empty when it does not exist. */
   list(path: string): Promise<readonly string[]>
-  /** Renames a store's directory to a free name beside it, never deletes; resolves to the new path. */
+  /** Renames a directory, of a store or of several, to a free name beside it, never deletes; resolves to the new path. */
   moveAside(path: string): Promise<string>
   readText(path: string): Promise<string | undefined>
   /** Replaces the file in one step: a crash leaves the old text or the new. */

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { DruseError } from '../errors.ts'
 import { type Command, parseCommand, USAGE } from './arguments.ts'
 import { loadModule } from './module.ts'
+import { reset } from './reset.ts'
 import { run } from './run.ts'
 
 const EXIT_GRACE_MS = 1_000
@@ -41,6 +42,8 @@ async function perform(command: Command): Promise<void> {
     case 'run':
       // Before the module is loaded, so that a signal meanwhile is not lost.
       return run(stopSignal(), command.module, command.with, print)
+    case 'reset':
+      return reset(command.module, command.with, print)
   }
 }
 

@@ -1,15 +1,12 @@
 /** `druse run`: one application in this process, until it is told to stop or cannot go on. */
 import { join } from 'node:path'
-import { DruseError } from '../errors.ts'
-import { kafkaWire } from '../kafka/kafkajs.ts'
-import { embeddedBroker } from '../local.ts'
-import type { Logger, Wire } from '../ports.ts'
 import { Druse } from '../runtime/druse.ts'
 import type { DruseOptions } from '../runtime/options.ts'
 import { schemaRegistry } from '../serde/index.ts'
 import { consoleLogger } from '../system.ts'
 import type { RunArguments } from './arguments.ts'
 import { loadModule } from './module.ts'
+import { openWire } from './way-to-kafka.ts'
 
 const HEALTH_POLL_MS = 200
 
@@ -28,17 +25,13 @@ export async function run(
   const options = await module.options()
   const logger = given.logLevel === undefined ? options.logger : consoleLogger(given.logLevel)
   const registry = given.registry === undefined ? options.registry : schemaRegistry({ url: given.registry })
-  const kafka = kafkaOf(given, topology.application, logger ?? consoleLogger('warn'))
-  const broker = given.embedded === undefined ? undefined : await embeddedBroker({ dir: given.embedded })
+  const { wire, close } = await openWire(
+    given,
+    options,
+    topology.application,
+    logger ?? consoleLogger('warn'),
+  )
   try {
-    const wire = kafka ?? broker?.wire() ?? options.wire
-    if (wire === undefined) {
-      throw new DruseError(
-        'OPTION_INVALID',
-        `Where is Kafka? Give --brokers HOST:PORT or --embedded DIR, or export options with a wire from the module`,
-        { option: 'wire' },
-      )
-    }
     const all: DruseOptions = {
       ...options,
       wire,
@@ -55,12 +48,8 @@ export async function run(
       await app.close()
     }
   } finally {
-    await broker?.close()
+    await close()
   }
-}
-
-function kafkaOf({ brokers }: RunArguments, clientId: string, log: Logger): Wire | undefined {
-  return brokers === undefined ? undefined : kafkaWire({ brokers, clientId, log })
 }
 
 /** Rejects with what stopped the application, or the first of its tasks. */

@@ -245,7 +245,7 @@ function outOfRange(reading: Reading, answer: FetchedPartition): DruseError {
   const range = logStartOffset < 0 ? '' : ` (it holds ${logStartOffset} to ${highWatermark})`
   return new DruseError(
     'OFFSET_OUT_OF_RANGE',
-    `${topic}/${partition} has no offset ${offset}${range}: records were deleted before they were processed, or the topic was re-created. Nothing is skipped by itself: reset the application if that is what you want`,
+    `${topic}/${partition} has no offset ${offset}${range}: records were deleted before they were processed, or the topic was re-created. Nothing is skipped by itself. To go on behind the gap with the regions as they are: 'druse reset MODULE --keep-state'; to start over: 'druse reset MODULE' (first with --dry-run)`,
     { topic, partition, offset, logStartOffset, highWatermark },
   )
 }

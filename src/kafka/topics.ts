@@ -68,18 +68,40 @@ export async function createTopics(cluster: Cluster, topics: readonly NewTopic[]
   await listOffsets(cluster, places, 'latest')
 }
 
-/** `latest` is the last stable offset under read_committed, else the high watermark. By `partitionKey`. */
+/** Deletes topics and waits until they are gone; those that do not exist are passed over. Errors: KAFKA_REFUSED. */
+export async function deleteTopics(cluster: Cluster, topics: readonly string[]): Promise<void> {
+  if (topics.length === 0) return
+  const answer = await cluster.ask(`delete topics ${topics.join(', ')}`, async () => ({
+    node: ANY_NODE,
+    request: { api: 'DeleteTopics', topics, timeoutMs: cluster.requestTimeoutMs },
+  }))
+  for (const { topic, errorCode } of answer.topics) {
+    if (errorCode === CODE.NONE || errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION) continue
+    throw unexpected(`delete topic '${topic}'`, errorCode)
+  }
+  const { clock, retryBudgetMs: budgetMs } = cluster
+  await retry({ clock, what: `see that topics ${topics.join(', ')} are deleted`, budgetMs }, async () => {
+    const found = await cluster.refresh(topics)
+    const left = found.filter(({ errorCode }) => errorCode !== CODE.UNKNOWN_TOPIC_OR_PARTITION)
+    return left.length === 0 ? undefined : new Again(`${left[0]?.topic} is still there`)
+  })
+}
+
+/**
+ * `latest` is the last stable offset under read_committed, else the high watermark; a number asks for the first record
+ * of at least that timestamp below it, and -1 says that there is none. By `partitionKey`.
+ */
 export async function listOffsets(
   cluster: Cluster,
   partitions: readonly TopicPartition[],
-  at: 'earliest' | 'latest',
+  at: 'earliest' | 'latest' | number,
   isolation: Isolation = 'read_committed',
 ): Promise<ReadonlyMap<string, number>> {
   const offsets = new Map<string, number>()
   await Promise.all(
     partitions.map(async ({ topic, partition }) => {
       const answer = await cluster.ask(
-        `find the ${at} offset of ${topic}/${partition}`,
+        `find the ${typeof at === 'number' ? '' : `${at} `}offset of ${topic}/${partition}`,
         async () => {
           const leader = await cluster.leader({ topic, partition })
           if (leader instanceof Again) return leader

@@ -3,6 +3,7 @@ import { DruseError } from '../errors.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import type { CommittedOffset } from '../kafka/topics.ts'
 import { type TaskId, taskName } from './plan.ts'
+import { RESET_OR_KEEP } from './reset-advice.ts'
 import { decodeMetadata, inputKey, type TaskMetadata } from './task-metadata.ts'
 
 export type Agreement =
@@ -23,7 +24,7 @@ export interface Identities {
   topicHash(topic: string): string
 }
 
-/** Errors: METADATA_FOREIGN, METADATA_NEWER, OFFSETS_INCONSISTENT, CLUSTER_CHANGED, TOPIC_RECREATED. */
+/** Errors: METADATA_FOREIGN, METADATA_NEWER, RESET_UNFINISHED, OFFSETS_INCONSISTENT, CLUSTER_CHANGED, TOPIC_RECREATED. */
 export function agree(task: TaskId, committed: readonly CommittedOffset[], now: Identities): Agreement {
   if (committed.some(({ offset }) => offset === 'unstable')) return { kind: 'unstable' }
   const positions = new Map<string, number>()
@@ -42,14 +43,14 @@ export function agree(task: TaskId, committed: readonly CommittedOffset[], now: 
     if (metadata.cluster !== now.clusterHash) {
       throw new DruseError(
         'CLUSTER_CHANGED',
-        `${where} was committed on another cluster: offsets and changelogs were copied here, and their positions do not fit together. Reset the application`,
+        `${where} was committed on another cluster: offsets and changelogs were copied here, and their positions do not fit together. ${RESET_OR_KEEP}`,
         { task: taskName(task) },
       )
     }
     if (metadata.topic !== now.topicHash(at.topic)) {
       throw new DruseError(
         'TOPIC_RECREATED',
-        `${where} was committed in another topic of this name: '${at.topic}' was deleted and created again, and its offsets count other records. Reset the application`,
+        `${where} was committed in another topic of this name: '${at.topic}' was deleted and created again, and its offsets count other records. ${RESET_OR_KEEP}`,
         { task: taskName(task), topic: at.topic },
       )
     }
@@ -73,7 +74,7 @@ export function agree(task: TaskId, committed: readonly CommittedOffset[], now: 
 function inconsistent(task: TaskId, what: string): DruseError {
   return new DruseError(
     'OFFSETS_INCONSISTENT',
-    `Task ${taskName(task)} cannot start: ${what}. Its state would not fit its input; reset the application`,
+    `Task ${taskName(task)} cannot start: ${what}. Its state would not fit its input. ${RESET_OR_KEEP}`,
     { task: taskName(task) },
   )
 }

@@ -7,6 +7,7 @@ import type { Graph, RepartitionNode } from '../topology/graph.ts'
 import { changelogTopic } from '../topology/internal-topics.ts'
 import { inputTopics, outputNodes, type SubTopology, subTopologies } from '../topology/subtopologies.ts'
 import type { ErrorPolicy } from '../types.ts'
+import { RESET } from './reset-advice.ts'
 import { checkMetadataFits } from './task-metadata.ts'
 
 export interface TaskId {
@@ -164,7 +165,7 @@ function checkInternal(topic: NewTopic, found: TopicDescription | undefined): vo
   if (found.partitions !== topic.partitions) {
     throw new DruseError(
       'TOPIC_PARTITIONS',
-      `Internal topic '${topic.topic}' has ${found.partitions} partitions, ${topic.partitions} are needed: the partition count of an input has changed, and keys with it. Reset the application, or go back to the old count`,
+      `Internal topic '${topic.topic}' has ${found.partitions} partitions, ${topic.partitions} are needed: the partition count of an input has changed, and keys with it. Go back to the old count. ${RESET}`,
       { topic: topic.topic, partitions: found.partitions, needed: topic.partitions },
     )
   }

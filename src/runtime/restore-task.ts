@@ -14,6 +14,7 @@ import { clearRange } from '../region/range.ts'
 import { agree } from './agreement.ts'
 import type { Destination } from './placement.ts'
 import { inputsOf, type TaskId, taskName } from './plan.ts'
+import { RESET_OR_KEEP } from './reset-advice.ts'
 import { type RestoreProgress, replay } from './restore.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { CommittedRegion, TaskMetadata } from './task-metadata.ts'
@@ -231,7 +232,7 @@ async function checkStillCommitted(
   if (now.kind !== 'committed' || now.metadata.sequence !== committed.sequence) throw abandoned(id)
   throw new DruseError(
     'OFFSETS_OLDER_THAN_STATE',
-    `The changelog of region '${region}' holds committed records beyond what the offsets of task ${taskName(id)} say: the offsets were set back. Processing from them would count records twice; reset the application`,
+    `The changelog of region '${region}' holds committed records beyond what the offsets of task ${taskName(id)} say: the offsets were set back. Processing from them would count records twice. ${RESET_OR_KEEP}`,
     { task: taskName(id), region },
   )
 }

@@ -8,6 +8,7 @@ import { listOffsets } from '../kafka/topics.ts'
 import type { Store, Write } from '../ports.ts'
 import type { TypedEntries } from '../region/typed.ts'
 import type { TopicPartition } from '../types.ts'
+import { RESET } from './reset-advice.ts'
 
 export interface RestoreProgress {
   readonly task: string
@@ -97,7 +98,7 @@ async function checkEnds({ changelog, from, to, region }: RegionReplay, cluster:
     }
     throw new DruseError(
       'CHANGELOG_TRUNCATED',
-      `The changelog of region '${region}' ends at ${key}@${high}, but state up to ${to} was committed: Kafka has lost data (unclean leader election?). Restore the topic or reset the application`,
+      `The changelog of region '${region}' ends at ${key}@${high}, but state up to ${to} was committed: Kafka has lost data (unclean leader election?). Restore the topic. ${RESET}`,
       { changelog: key, highWatermark: high, committed: to },
     )
   }
@@ -106,7 +107,7 @@ async function checkEnds({ changelog, from, to, region }: RegionReplay, cluster:
   if (start > from && from < to) {
     throw new DruseError(
       'CHANGELOG_TRUNCATED',
-      `The changelog of region '${region}' begins at ${key}@${start}, but records from ${from} on are needed: they were deleted. Reset the application`,
+      `The changelog of region '${region}' begins at ${key}@${start}, but records from ${from} on are needed: they were deleted. ${RESET}`,
       { changelog: key, logStart: start, needed: from },
     )
   }

@@ -15,6 +15,7 @@ import { shortHash } from './task-metadata.ts'
 
 const OWNER_FILE = 'owner.json'
 const PROCESS_STORE = 'process'
+const TASKS = 'tasks'
 const TASK_LOCK_BUDGET_MS = 30_000
 const TASK_LOCK_RETRY_MS = 20
 
@@ -65,13 +66,7 @@ export class StateDirectory {
     }
     try {
       const owner = await readOwner(disk)
-      if (owner !== undefined && owner.application !== application) {
-        throw new DruseError(
-          'STATE_DIR_FOREIGN',
-          `State directory ${disk.root} belongs to application '${owner.application}', not to '${application}'; choose another directory`,
-          { directory: disk.root, application: owner.application },
-        )
-      }
+      assertOwn(disk, owner, application)
       const workerId = owner?.workerId ?? drawWorkerId(random)
       const mine: Owner = { application, workerId, pid: process.pid, host: hostname() }
       await writeOwner(disk, mine)
@@ -80,6 +75,12 @@ export class StateDirectory {
       await store.close()
       throw error
     }
+  }
+
+  /** What stands there, without touching it: paths of the stores of tasks. Errors: STATE_DIR_FOREIGN, DISK_FAILED. */
+  static async look(disk: Disk, application: string): Promise<readonly string[]> {
+    assertOwn(disk, await readOwner(disk), application)
+    return (await disk.list(TASKS)).map((name) => `${TASKS}/${name}`)
   }
 
   async hasTask(task: TaskId): Promise<boolean> {
@@ -104,6 +105,11 @@ export class StateDirectory {
     return this.disk.moveAside(taskPath(task))
   }
 
+  /** Of all tasks at once, none of them open. Resolves to where they are now; undefined: there were none. */
+  async moveTasksAside(): Promise<string | undefined> {
+    return (await this.disk.exists(TASKS)) ? this.disk.moveAside(TASKS) : undefined
+  }
+
   async close(): Promise<void> {
     await this.processStore.close()
   }
@@ -112,7 +118,16 @@ export class StateDirectory {
 /** A topic's name may be as long as a path's part. */
 function taskPath({ sub, partition }: TaskId): string {
   const name = sub.name.length > 200 ? `${sub.name.slice(0, 180)}-${shortHash(sub.name)}` : sub.name
-  return `tasks/${name}-${partition}`
+  return `${TASKS}/${name}-${partition}`
+}
+
+function assertOwn(disk: Disk, owner: Owner | undefined, application: string): void {
+  if (owner === undefined || owner.application === application) return
+  throw new DruseError(
+    'STATE_DIR_FOREIGN',
+    `State directory ${disk.root} belongs to application '${owner.application}', not to '${application}'; choose another directory`,
+    { directory: disk.root, application: owner.application },
+  )
 }
 
 function drawWorkerId(random: Random): string {

@@ -14,6 +14,7 @@ import type { TopicPartition } from '../types.ts'
 import { InputQueue } from './input-queue.ts'
 import type { Destination } from './placement.ts'
 import { changelogsOf, inputsOf, type TaskId, taskName } from './plan.ts'
+import { RESET, RESET_OR_KEEP } from './reset-advice.ts'
 import { type PlannedRegion, type RestoreContext, restoreRegions, type Stores } from './restore-task.ts'
 import type { Surroundings } from './surroundings.ts'
 import { Task } from './task.ts'
@@ -144,14 +145,14 @@ async function planRegions(
     if (found !== undefined && found.definition !== definition) {
       throw new DruseError(
         'REGION_CHANGED',
-        `Region '${region.name}' was committed with another definition than its present one (${region.kind}, key ${region.key.kind}, value ${region.value.kind}): its old entries cannot be read as new ones. Give it another name, or reset the application`,
+        `Region '${region.name}' was committed with another definition than its present one (${region.kind}, key ${region.key.kind}, value ${region.value.kind}): its old entries cannot be read as new ones. Give it another name. ${RESET}`,
         { region: region.name, task: taskName(id) },
       )
     }
     if (found !== undefined && found.changelog !== topicHash) {
       throw new DruseError(
         'TOPIC_RECREATED',
-        `The changelog ${topic} of region '${region.name}' is not the topic that state was committed for: it was deleted and created again. Reset the application`,
+        `The changelog ${topic} of region '${region.name}' is not the topic that state was committed for: it was deleted and created again. ${RESET}`,
         { region: region.name, topic },
       )
     }
@@ -373,7 +374,7 @@ async function resetsOf(
 function offsetsMissing(id: TaskId, at: TopicPartition): DruseError {
   return new DruseError(
     'OFFSETS_MISSING',
-    `Nothing is committed for ${partitionKey(at)}, and its offsetReset is 'none': choose 'earliest' or 'latest', once`,
+    `Nothing is committed for ${partitionKey(at)}, and its offsetReset is 'none': say where it begins, with 'druse reset MODULE --keep-state --to-earliest' (or --to-latest, --to-offset, --to-datetime)`,
     { task: taskName(id) },
   )
 }
@@ -381,7 +382,7 @@ function offsetsMissing(id: TaskId, at: TopicPartition): DruseError {
 function stateWithoutOffsets(id: TaskId, what: string): DruseError {
   return new DruseError(
     'STATE_WITHOUT_OFFSETS',
-    `No offsets are committed for task ${taskName(id)}, but ${what}: the offsets have expired or were deleted. Starting anew would process old input onto old state; reset the application`,
+    `No offsets are committed for task ${taskName(id)}, but ${what}: the offsets have expired or were deleted. Starting anew would process old input onto old state. ${RESET_OR_KEEP}`,
     { task: taskName(id) },
   )
 }

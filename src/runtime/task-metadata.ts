@@ -7,14 +7,18 @@
  * The same for all inputs of the task but for the offset and its topic. A topic stands as the hash of its id, the
  * guarantee as x (exactly once) or a (at least once).
  *
+ * While a reset is under way, [1,"r",<offset before>] stands there instead.
+ *
  * Compact, for brokers take 4096 bytes by default (offset.metadata.max.bytes); text, so that Kafka's own tools show it.
  */
 import { createHash } from 'node:crypto'
 import { DruseError } from '../errors.ts'
 import type { AnyRegion } from '../region/definition.ts'
 import type { ProcessingGuarantee } from './options.ts'
+import { RESET_AGAIN, RESET_OR_KEEP } from './reset-advice.ts'
 
 const FORMAT = 1
+const RESET_MODE = 'r'
 export const METADATA_BYTES_MAX = 4096
 const GUARANTEES: Readonly<Record<ProcessingGuarantee, string>> = { exactly_once: 'x', at_least_once: 'a' }
 
@@ -83,19 +87,40 @@ export function encodeMetadata(metadata: TaskMetadata): string {
   ])
 }
 
-/** Errors: METADATA_FOREIGN (not Druse's), METADATA_NEWER. `where` begins the message. */
-export function decodeMetadata(text: string, where: string): TaskMetadata {
-  let parsed: unknown
+/** Stands with every input offset while a reset is under way, and keeps the offset from before; undefined: none was. */
+export function encodeResetMark(before: number | undefined): string {
+  return JSON.stringify([FORMAT, RESET_MODE, before ?? null])
+}
+
+/** Undefined when it is no such mark. */
+export function decodeResetMark(text: string): { readonly before: number | undefined } | undefined {
+  const parsed = parse(text)
+  if (!Array.isArray(parsed) || parsed[0] !== FORMAT || parsed[1] !== RESET_MODE) return undefined
+  return { before: typeof parsed[2] === 'number' ? parsed[2] : undefined }
+}
+
+function parse(text: string): unknown {
   try {
-    parsed = JSON.parse(text)
+    return JSON.parse(text)
   } catch {
-    parsed = undefined
+    return undefined
   }
+}
+
+/** Errors: METADATA_FOREIGN (not Druse's), METADATA_NEWER, RESET_UNFINISHED. `where` begins the message. */
+export function decodeMetadata(text: string, where: string): TaskMetadata {
+  const parsed = parse(text)
   if (!Array.isArray(parsed) || typeof parsed[0] !== 'number') throw foreign(where, text)
   if (parsed[0] > FORMAT) {
     throw new DruseError(
       'METADATA_NEWER',
       `${where} was committed by a newer Druse (format ${parsed[0]}, this one knows ${FORMAT}); run that version`,
+    )
+  }
+  if (decodeResetMark(text) !== undefined) {
+    throw new DruseError(
+      'RESET_UNFINISHED',
+      `${where} says that a reset of the application has begun and not ended: topics may be gone, state may be moved aside. ${RESET_AGAIN}`,
     )
   }
   const [, letter, sequence, incarnation, cluster, offset, topic, streamTimeMs, inputs, regions] = parsed
@@ -165,6 +190,6 @@ export function checkMetadataFits(regionCount: number, inputCount: number, subTo
 function foreign(where: string, text: string): DruseError {
   return new DruseError(
     'METADATA_FOREIGN',
-    `${where} was not committed by Druse (metadata ${JSON.stringify(text.slice(0, 60))}): another consumer uses this group, or a tool has moved the offsets. Reset the application, or give it another name`,
+    `${where} was not committed by Druse (metadata ${JSON.stringify(text.slice(0, 60))}): another consumer uses this group, or a tool has moved the offsets. Give the application another name, or take the offsets for good. ${RESET_OR_KEEP}`,
   )
 }

@@ -2,6 +2,7 @@
 import { DruseError } from '../errors.ts'
 import { pause } from '../kafka/retry.ts'
 import type { TopicMetadata } from '../ports.ts'
+import { RESET } from './reset-advice.ts'
 import type { Surroundings } from './surroundings.ts'
 import { shortHash } from './task-metadata.ts'
 
@@ -34,7 +35,7 @@ function whatChanged(surroundings: Surroundings, now: TopicMetadata): DruseError
   if (shortHash(topicId) !== surroundings.topicHash(topic)) {
     return new DruseError(
       'TOPIC_RECREATED',
-      `Topic '${topic}' was deleted and created again while the application ran: its offsets count other records now. Reset the application`,
+      `Topic '${topic}' was deleted and created again while the application ran: its offsets count other records now. ${RESET}`,
       { topic },
     )
   }

@@ -347,7 +347,7 @@ describe('the state directory', () => {
       const error = await failureOf(counting, { disk, wire }, ['in', 'beside'])
       expect(error).toMatchObject({ code: 'STATE_WITHOUT_OFFSETS', kind: 'fatal' })
       expect(error.message).toMatch(
-        /^No offsets are committed for task 0_0, but its directory in memory: holds state: the offsets have expired or were deleted.*reset the application/,
+        /^No offsets are committed for task 0_0, but its directory in memory: holds state: the offsets have expired or were deleted.*'druse reset MODULE'.*'druse reset MODULE --keep-state'/,
       )
     } finally {
       await elsewhere.close()
@@ -516,7 +516,7 @@ describe('topics that are not what they were', () => {
         code: 'TOPIC_RECREATED',
         details: { region: 'n', topic: 'app-n-changelog' },
       })
-      expect(error.message).toMatch(/it was deleted and created again\. Reset the application/)
+      expect(error.message).toMatch(/it was deleted and created again\..*'druse reset MODULE'/)
     }
     expect(await counts()).toEqual([['k', 1]])
     // The one copy of the state that is left.

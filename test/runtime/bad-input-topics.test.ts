@@ -194,7 +194,7 @@ describe('partition counts', () => {
         details: { topic: internal, partitions: 2, needed: 3 },
       })
       expect(error.message).toMatch(
-        /partition count of an input has changed, and keys with it\. Reset the application/,
+        /partition count of an input has changed, and keys with it\. Go back to the old count\..*'druse reset MODULE'/,
       )
     })
   }
@@ -319,7 +319,7 @@ describe('where to start', () => {
     ])
     const { error } = one.app.health.tasks[0] as { error: DruseError }
     expect(error.message).toMatch(
-      /^Nothing is committed for in\/0, and its offsetReset is 'none': choose 'earliest' or 'latest', once/,
+      /^Nothing is committed for in\/0, and its offsetReset is 'none': say where it begins, with 'druse reset MODULE --keep-state --to-earliest'/,
     )
   })
 })
