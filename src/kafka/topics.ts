@@ -20,29 +20,36 @@ export async function describeTopics(
   names: readonly string[],
 ): Promise<ReadonlyMap<string, TopicDescription>> {
   if (names.length === 0) return new Map()
-  const found = (await cluster.refresh(names)).filter(({ topic, errorCode }) => {
-    if (errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION) return false
-    if (errorCode === CODE.NONE || errorCode === CODE.LEADER_NOT_AVAILABLE) return true
-    throw unexpected(`read the metadata of topic '${topic}'`, errorCode)
-  })
-  const existing = found.map(({ topic }) => topic)
-  const configs = new Map<string, Readonly<Record<string, string>>>()
-  if (existing.length > 0) {
-    const answer = await cluster.ask('read the settings of topics', async () => ({
-      node: ANY_NODE,
-      request: { api: 'DescribeConfigs', topics: existing },
-    }))
-    for (const { topic, errorCode, configs: settings } of answer.topics) {
-      if (errorCode !== CODE.NONE) throw unexpected(`read the settings of topic '${topic}'`, errorCode)
-      configs.set(topic, settings)
+  const { clock, retryBudgetMs: budgetMs } = cluster
+  return retry({ clock, what: `describe topics ${names.join(', ')}`, budgetMs }, async () => {
+    const found = (await cluster.refresh(names)).filter(({ topic, errorCode }) => {
+      if (errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION) return false
+      if (errorCode === CODE.NONE || errorCode === CODE.LEADER_NOT_AVAILABLE) return true
+      throw unexpected(`read the metadata of topic '${topic}'`, errorCode)
+    })
+    const existing = found.map(({ topic }) => topic)
+    const configs = new Map<string, Readonly<Record<string, string>>>()
+    if (existing.length > 0) {
+      const answer = await cluster.ask('read the settings of topics', async () => ({
+        node: ANY_NODE,
+        request: { api: 'DescribeConfigs', topics: existing },
+      }))
+      for (const { topic, errorCode, configs: settings } of answer.topics) {
+        // Deleted or created a moment ago, and not everywhere yet.
+        if (errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION) {
+          return new Again(`${topic} comes or goes`)
+        }
+        if (errorCode !== CODE.NONE) throw unexpected(`read the settings of topic '${topic}'`, errorCode)
+        configs.set(topic, settings)
+      }
     }
-  }
-  return new Map(
-    found.map(({ topic, topicId, partitions }) => [
-      topic,
-      { topic, topicId, partitions: partitions.length, configs: configs.get(topic) ?? {} },
-    ]),
-  )
+    return new Map(
+      found.map(({ topic, topicId, partitions }) => [
+        topic,
+        { topic, topicId, partitions: partitions.length, configs: configs.get(topic) ?? {} },
+      ]),
+    )
+  })
 }
 
 /** Creates topics and waits until their leaders answer; one that exists by now is left as it is. */
