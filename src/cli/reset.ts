@@ -42,7 +42,10 @@ function text(plan: ResetPlan): string {
   const made = (action: string): string[] =>
     topics
       .filter((topic) => topic.action === action)
-      .map(({ topic, partitions }) => `${topic} (${partitions} ${partitions === 1 ? 'partition' : 'partitions'})`)
+      .map(
+        ({ topic, partitions }) =>
+          `${topic} (${partitions} ${partitions === 1 ? 'partition' : 'partitions'})`,
+      )
   const kept = keepState ? ', with the regions as they are' : ''
   return [
     `Reset of application ${application}${kept}\n`,

@@ -26,8 +26,6 @@ export async function offsetAtTime(log: PartitionLog, timestampMs: number, limit
 function offsetInBatch(bytes: Buffer, timestampMs: number, start: number): number | undefined {
   const header = readBatchHeader(bytes, 0)
   if (header === undefined || header.maxTimestamp < timestampMs) return undefined
-  // What this broker cannot open counts from its start.
-  if (header.compression !== 0) return Math.max(header.baseOffset, start)
   const records = new RecordCursor(bytes, 0, header, start)
   for (let record = records.next(); record !== undefined; record = records.next()) {
     if (record.timestamp >= timestampMs) return record.offset

@@ -10,7 +10,7 @@ import {
   type TopicDescription,
 } from '../kafka/topics.ts'
 import type { Disk, GroupMemberDescription } from '../ports.ts'
-import { changelogTopic } from '../topology/describe.ts'
+import { changelogTopic } from '../topology/internal-topics.ts'
 import type { OffsetReset, TopicPartition } from '../types.ts'
 import { allTasks } from './assignor.ts'
 import { externalTopics, inputsOf, makePlan, type Plan, type TaskId, taskName } from './plan.ts'

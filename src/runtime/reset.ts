@@ -23,11 +23,12 @@ import { TransactionalWriter } from '../kafka/transactional-writer.ts'
 import type { Clock, Disk, Logger, Random, Wire } from '../ports.ts'
 import { levelDisk } from '../store/index.ts'
 import { silentLogger, systemClock, systemRandom } from '../system.ts'
+import { internalTopicNames } from '../topology/internal-topics.ts'
 import type { Topology } from '../topology/topology.ts'
 import { allTasks } from './assignor.ts'
 import { emptyGroup, GroupLock } from './group-lock.ts'
 import { type DruseSettings, settingsOf } from './options.ts'
-import { changelogsOf, externalTopics, inputsOf, internalTopicNames, type Plan, taskName } from './plan.ts'
+import { changelogsOf, externalTopics, inputsOf, type Plan, taskName } from './plan.ts'
 import {
   type PreparedReset,
   planForReset,

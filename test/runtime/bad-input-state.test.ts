@@ -124,7 +124,7 @@ describe('region definitions', () => {
       details: { region: 'kept', task: '0_0' },
     })
     expect(error.message).toMatch(
-      /^Region 'kept' was committed with another definition than its present one \(partitioned, key string, value double\).*Give it another name, or reset/,
+      /^Region 'kept' was committed with another definition than its present one \(partitioned, key string, value double\).*Give it another name\. To start over from empty regions: 'druse reset MODULE'/,
     )
     expect(await stage.read('beside-out')).toEqual([['k', 'v']])
     await lived(of(string, int64), disk)
