@@ -5,7 +5,7 @@ import type { TopicPartition } from '../types.ts'
 import { type Cluster, unexpected } from './cluster.ts'
 import { CODE } from './error-codes.ts'
 import { partitionKey } from './partition-key.ts'
-import { Again } from './retry.ts'
+import { Again, retry } from './retry.ts'
 
 export interface TopicDescription {
   readonly topic: string

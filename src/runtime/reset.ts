@@ -174,7 +174,9 @@ export async function resetApplication(topology: Topology, options: ResetOptions
     logger.info({ application }, 'reset: done')
     return prepared.plan
   } finally {
-    for (const step of undo.reverse()) await step()
+    for (const step of undo.reverse()) {
+      await step().catch((error: unknown) => logger.warn({ error }, 'reset: something could not be closed'))
+    }
     cluster.close()
   }
 }
