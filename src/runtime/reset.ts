@@ -15,10 +15,10 @@
  */
 import { DruseError } from '../errors.ts'
 import { Cluster } from '../kafka/cluster.ts'
+import type { OffsetToCommit } from '../kafka/commit-writer.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { Again, pause, retry } from '../kafka/retry.ts'
 import { createTopics, deleteTopics, describeTopics, type TopicDescription } from '../kafka/topics.ts'
-import type { OffsetToCommit } from '../kafka/commit-writer.ts'
 import { TransactionalWriter } from '../kafka/transactional-writer.ts'
 import type { Clock, Disk, Logger, Random, Wire } from '../ports.ts'
 import { levelDisk } from '../store/index.ts'
