@@ -13,8 +13,17 @@ import type { GlobalRegion } from '../region/definition.ts'
 import { clearRange } from '../region/range.ts'
 import { RegionReplica } from '../region/replica.ts'
 import { prepared } from './preparation.ts'
-import type { Surroundings } from './surroundings.ts'
+import { deleteRetentionMs, type Surroundings } from './surroundings.ts'
 import { definitionOf, shortHash } from './task-metadata.ts'
+
+/** What stands beside the entries of a partition. */
+interface Known {
+  /** What they are a copy of. */
+  readonly of: string
+  readonly position: number
+  /** Wall clock: when they were last known to be all that the topic holds up to the position. */
+  readonly asOfMs: number
+}
 
 export class GlobalRegions {
   readonly #surroundings: Surroundings
@@ -61,7 +70,7 @@ export class GlobalRegions {
     topic: TopicDescription,
     failed: (error: unknown) => void,
   ): Promise<void> {
-    const { cluster, log } = this.#surroundings
+    const { cluster, clock, log } = this.#surroundings
     const partitions = Array.from({ length: topic.partitions }, (_, partition) => ({
       topic: topic.topic,
       partition,
@@ -69,29 +78,41 @@ export class GlobalRegions {
     const starts = await listOffsets(cluster, partitions, 'earliest')
     const ends = await listOffsets(cluster, partitions, 'latest')
     const of = this.#identity(region, topic)
-    const stored = partitions.map((at) => this.#position(region, at.partition, of))
+    const stored = partitions.map((at) => this.#stored(region, at.partition))
+    const startedMs = clock.wallMs()
+    const freshMs = freshnessOf(topic)
     const isWhole = partitions.every((at, i) => {
       const start = starts.get(partitionKey(at)) as number
-      const position = stored[i]
-      // What is empty leaves no position behind, and one of another topic or definition is none.
-      if (position === undefined) return ends.get(partitionKey(at)) === start
-      return position !== 'foreign' && position >= start
+      const end = ends.get(partitionKey(at)) as number
+      const known = stored[i]
+      // What is empty leaves nothing behind, and a copy of another topic or definition is none.
+      if (known === undefined) return end === start
+      if (known.of !== of || known.position < start) return false
+      // Of what was deleted since, the topic may have forgotten it. A time in the future is of a wrong clock.
+      const ageMs = startedMs - known.asOfMs
+      return known.position >= end || (ageMs >= 0 && ageMs <= freshMs)
     })
     if (!isWhole) await this.#clear(region)
     await Promise.all(
       partitions.map((at, i) => {
         const key = partitionKey(at)
-        const known = stored[i]
-        const from = isWhole && typeof known === 'number' ? known : (starts.get(key) as number)
+        const kept = isWhole ? stored[i] : undefined
+        const from = kept?.position ?? (starts.get(key) as number)
         const loaded = Promise.withResolvers<void>()
         const end = ends.get(key) as number
-        if (from >= end) loaded.resolve()
+        let asOfMs: number | undefined = kept?.asOfMs ?? startedMs
+        if (from >= end) {
+          asOfMs = undefined
+          loaded.resolve()
+        }
         const reading = this.#reader
           .read(
             at,
             from,
             async (delivery) => {
-              await this.#apply(region, delivery, of)
+              if (delivery.nextOffset >= end) asOfMs = undefined
+              const known = { of, position: delivery.nextOffset, asOfMs: asOfMs ?? clock.wallMs() }
+              await this.#apply(region, delivery, known)
               if (delivery.nextOffset >= end) loaded.resolve()
               return false
             },
@@ -108,7 +129,7 @@ export class GlobalRegions {
     log.info({ region: region.name, topic: topic.topic }, 'global region: loaded')
   }
 
-  async #apply(region: GlobalRegion, delivery: Delivery, of: string): Promise<void> {
+  async #apply(region: GlobalRegion, delivery: Delivery, known: Known): Promise<void> {
     const entries = this.#surroundings.entries(region.name)
     const records = [...recordsOf(delivery.batches)]
     const preparing = (): Promise<void>[] =>
@@ -128,18 +149,16 @@ export class GlobalRegions {
       if (write !== undefined) writes.push(write)
     }
     // Control records alone move the position, too.
-    if (writes.length === 0 && this.#position(region, delivery.partition, of) === delivery.nextOffset) return
-    const position = JSON.stringify({ of, position: delivery.nextOffset })
-    writes.push([positionKey(region, delivery.partition), Buffer.from(position)])
+    const { partition } = delivery
+    if (writes.length === 0 && this.#stored(region, partition)?.position === known.position) return
+    writes.push([positionKey(region, partition), Buffer.from(JSON.stringify(known))])
     await this.#store.write(writes)
   }
 
   /** Undefined: nothing is stored. */
-  #position(region: GlobalRegion, partition: number, of: string): number | 'foreign' | undefined {
+  #stored(region: GlobalRegion, partition: number): Known | undefined {
     const bytes = this.#store.getSync(positionKey(region, partition))
-    if (bytes === undefined) return undefined
-    const stored = JSON.parse(Buffer.from(bytes).toString('utf8')) as { of: string; position: number }
-    return stored.of === of ? stored.position : 'foreign'
+    return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString('utf8')) as Known)
   }
 
   /** A copy of this topic, of this cluster, with these serdes. */
@@ -163,6 +182,12 @@ export class GlobalRegions {
 /** Below the entries of all regions, beside what a store says of itself. */
 function positionKey(region: GlobalRegion, partition?: number): Buffer {
   return Buffer.from(`\0global ${region.name}/${partition ?? ''}`, 'utf8')
+}
+
+/** For how long entries can be brought up to date by what came after them: see restore-task.ts. */
+function freshnessOf({ configs }: TopicDescription): number {
+  const isCompacted = configs['cleanup.policy']?.includes('compact') ?? true
+  return isCompacted ? deleteRetentionMs(configs) / 2 : Number.POSITIVE_INFINITY
 }
 
 function checkRetention(region: GlobalRegion, { topic, configs }: TopicDescription): void {

@@ -200,7 +200,7 @@ export function doubtful(topics: ReadonlyMap<string, TopicDescription>, plan: Pl
     const kept = found['delete.retention.ms']
     if (wanted !== undefined && kept !== undefined && Number(kept) < Number(wanted)) {
       doubts.push(
-        `${topic} has delete.retention.ms=${kept}: a state directory that was away for longer would keep deleted entries`,
+        `${topic} has delete.retention.ms=${kept}: a state directory that was away for half of that is replayed from the beginning`,
       )
     }
     return doubts
