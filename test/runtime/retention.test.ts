@@ -100,8 +100,14 @@ describe('a region of a task', () => {
     await say(disk, 'a')
     await age(3 * DAY_MS)
     await say(memoryDisk(), 'b')
-    expect(await keys(await run())).toEqual(['a', 'b', 'ghost'])
+    const one = await run()
+    expect(await keys(one)).toEqual(['a', 'b', 'ghost'])
     expect(progress[0]?.from).toBeGreaterThan(0)
+    await one.close()
+    await change('tasks/in-0', async (store) => {
+      const { asOfMs } = JSON.parse(Buffer.from(store.getSync(META_KEY) as Uint8Array).toString())
+      expect(Date.now() - asOfMs).toBeLessThan(DAY_MS)
+    })
   })
 
   test('too old, but nothing has changed since: as it is', async () => {
