@@ -37,7 +37,7 @@ export interface KafkaWireOptions {
   /** For one broker: TCP, TLS, versions and SASL. Default 10 000. */
   readonly connectTimeoutMs?: number
   readonly clock?: Clock
-  /** Told of connections that fail. */
+  /** Told of connections that fail: once per broker, until one is reached again. */
   readonly log?: Logger
 }
 
@@ -66,6 +66,8 @@ class Directory {
   readonly #addresses = new Map<number, Address>()
   /** Nodes that could not be reached or were lost: they may listen elsewhere by now. */
   readonly #doubtful = new Set<number>()
+  /** Places at which nothing has answered since a connection there failed. */
+  readonly #away = new Set<string>()
 
   constructor(seeds: readonly Address[]) {
     this.#seeds = seeds
@@ -76,8 +78,16 @@ class Directory {
     this.#doubtful.delete(node)
   }
 
-  doubt(key: string): void {
+  reached(key: string): void {
+    this.#away.delete(key)
+  }
+
+  /** A connection to this place failed. True when that is news: an outage is told once, not at each attempt. */
+  lost(key: string): boolean {
+    const isNews = !this.#away.has(key)
+    this.#away.add(key)
     for (const [node, address] of this.#addresses) if (keyOf(address) === key) this.#doubtful.add(node)
+    return isNews
   }
 
   /** Undefined: ask the cluster. */
@@ -193,7 +203,7 @@ class KafkajsConnection implements Connection {
       link = new Link(address, this.#settings, (why) => {
         this.#links.delete(key)
         if (this.#destroyed) return
-        this.#directory.doubt(key)
+        if (!this.#directory.lost(key)) return
         this.#settings.log.warn(
           { broker: key, purpose: this.#purpose, error: why.message },
           'kafka: connection lost',
@@ -202,6 +212,7 @@ class KafkajsConnection implements Connection {
       this.#links.set(key, link)
     }
     await link.opened
+    this.#directory.reached(key)
     return link
   }
 

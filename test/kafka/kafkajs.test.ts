@@ -29,9 +29,9 @@ class ScriptedBroker {
     server.on('connection', (socket) => this.#serve(socket))
   }
 
-  static async listen(): Promise<ScriptedBroker> {
+  static async listen(port = 0): Promise<ScriptedBroker> {
     const server = net.createServer()
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
     const broker = new ScriptedBroker(server)
     broker.cluster([{ nodeId: 1, port: broker.port }])
     opened.push(() => broker.close())
@@ -423,6 +423,24 @@ describe('outcomes', () => {
     expect(outcome).toEqual({ ok: true, response: { partitions } })
     await broker.until(() => broker.seen.includes('Produce'))
   })
+})
+
+test('an outage is told once, and the next one again', async () => {
+  const broker = await ScriptedBroker.listen()
+  const { address, port } = broker
+  const told: object[] = []
+  const log = { ...silentLogger, warn: (details: object) => told.push(details) }
+  const { connection } = connect([broker], { log })
+  expect(await connection.send(1, heartbeat, LONG)).toEqual(ok)
+  await broker.close()
+  for (let i = 0; i < 3; i++) expect(await connection.send(1, heartbeat, LONG)).toEqual(failed('disconnect'))
+  expect(told).toEqual([expect.objectContaining({ broker: address })])
+
+  const again = await ScriptedBroker.listen(port)
+  expect(await connection.send(1, heartbeat, LONG)).toEqual(ok)
+  await again.close()
+  for (let i = 0; i < 3; i++) expect(await connection.send(1, heartbeat, LONG)).toEqual(failed('disconnect'))
+  expect(told).toHaveLength(2)
 })
 
 describe('SASL', () => {
