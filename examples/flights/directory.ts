@@ -6,6 +6,7 @@
  *   state/              regions
  *   schemas.json        ids of the Avro schemas, unless a registry has them
  */
+import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -39,6 +40,8 @@ export interface Directory {
   readonly state: string
   readonly registry: Registry
   readonly isRegistryShared: boolean
+  /** By which the group knows the process again when it comes back. */
+  readonly instance: string
   /** Whether ids of schemas are known here that were given by an earlier run. */
   hasSchemas(): Promise<boolean>
 }
@@ -65,24 +68,26 @@ export async function openDirectory(
   }
   const disk = levelDisk(path)
   if (fresh && names.includes(MARKER)) await empty(path)
-  else await assertOwn(disk, job)
+  const instance = (fresh ? undefined : await instanceIn(disk, job)) ?? randomBytes(4).toString('hex')
   // First of all, so that a directory that was begun and then cut off is known again.
-  await disk.writeText(MARKER, `${JSON.stringify({ demo: 'druse flights', version: 2, job })}\n`)
+  await disk.writeText(MARKER, `${JSON.stringify({ demo: 'druse flights', version: 2, job, instance })}\n`)
   return {
     path,
     broker: join(path, BROKER),
     state: join(path, STATE),
     registry: registry ?? registryIn(path),
     isRegistryShared: registry !== undefined,
+    instance,
     hasSchemas: async () => registry !== undefined || (await disk.readText(SCHEMAS)) !== undefined,
   }
 }
 
-async function assertOwn(disk: Disk, job: Job): Promise<void> {
+/** Of an earlier run, which has to be of the same job. */
+async function instanceIn(disk: Disk, job: Job): Promise<string | undefined> {
   const text = await disk.readText(MARKER)
-  if (text === undefined) return
-  const found = (JSON.parse(text) as { readonly job?: Job }).job
-  if (isDeepStrictEqual(found, job)) return
+  if (text === undefined) return undefined
+  const { job: found, instance } = JSON.parse(text) as { readonly job?: Job; readonly instance?: string }
+  if (isDeepStrictEqual(found, job)) return instance
   const shown = (of: Job | undefined): string =>
     of === undefined ? 'an older version' : `${of.application}, topics: ${of.topics}, schemas: ${of.schemas}`
   throw new Error(

@@ -156,6 +156,8 @@ class Job {
         stateDir: directory.state,
         sessionTimeoutMs: SESSION_TIMEOUT_MS,
         heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,
+        // Killed and started again, it has its tasks back at once.
+        ...(this.#isAlone ? {} : { groupInstanceId: directory.instance }),
       },
       { say: (line) => screen.say(line), signal: this.#stop },
     )
