@@ -10,7 +10,6 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import {
-  bytes,
   consoleLogger,
   embeddedBroker,
   ensureTopics,
@@ -118,7 +117,8 @@ class Job {
     const names = this.#names
     const total = this.#data.flights
     await ensureTopics(this.#wire, topicsOf(names))
-    const airports = await TopicReader.open(this.#wire, names.airports, { key: string, value: bytes })
+    const options = { key: string, value: airportAvro, registry }
+    const airports = await TopicReader.open(this.#wire, names.airports, options)
     this.#closeAtEnd(airports)
     const sinks = await Sinks.open(this.#wire, registry, names, total)
     this.#closeAtEnd(sinks)

@@ -77,6 +77,13 @@ describeOnKafka('flights on Kafka, in several processes', ({ brokers }) => {
       await expectReport('b')
     })
 
+    test('refuses to go on with a registry that does not know the schemas', async () => {
+      expectDone(await demo('one', brokers, '--flights', '500').ended)
+      const other = await demo('other', brokers, '--flights', '600', ...shared).ended
+      expect(other).toMatchObject({ code: 1 })
+      expect(other.err).toMatch(/\[(DECODE_FAILED|SCHEMA_UNKNOWN)\]\n$/)
+    })
+
     test('a second feeder takes over, and the first one says so and goes on', async () => {
       const first = demo('a', brokers, ...shared)
       await first.until((out) => committedIn(out) > 250)
