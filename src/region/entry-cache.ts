@@ -1,21 +1,17 @@
 /**
- * Entries of stores, in memory: those read or written last, so that an operator finds the keys that come again and
- * again without LevelDB.
+ * What operators find under the keys of regions, in memory: those used last, so that the ones that come again and again
+ * need neither the overlays nor LevelDB.
  *
- * A cache belongs to one part of a region and answers what the part's store would, or that it does not know. It learns
- * what was read from the store and what a commit has written to it, and nothing else. Whoever asks it has looked into
- * the overlays first, so no entry is asked for while a write of it is on its way to the store.
+ * A cache belongs to one part of a region and answers what the part would find in its overlays and its store, or that it
+ * does not know. It learns every write, and what was read from the store; what is taken back it forgets.
  *
- * It forgets by generations: what is read or written goes into the young one. When the young ones of all caches are full
- * together, they become the old ones, and the old ones before go as a whole.
+ * It is bounded by generations: what is read or written goes into the young one. When the young ones of all caches are
+ * full together, they become the old ones, and the old ones before go as a whole.
  */
-import { STORE_HEAD_BYTES, writeStoreValue } from './layout.ts'
+import { EntryTable } from './entry-table.ts'
 
 /** What an entry takes beside the bytes of its key and value, roughly: its place in the index, its key's text. */
 const INDEX_BYTES = 80
-const LENGTH_BYTES = 4
-const FIRST_CAPACITY_BYTES = 1024
-const ABSENT = -1
 
 /** The caches of a process, and the room that they share. */
 export class EntryCaches {
@@ -48,8 +44,8 @@ export class EntryCaches {
 export class EntryCache {
   readonly #spend: (bytes: number) => void
   readonly #closed: () => void
-  #young = new Generation()
-  #old = new Generation()
+  #young = new EntryTable()
+  #old = new EntryTable()
 
   /** @internal See `EntryCaches.open`. */
   constructor(spend: (bytes: number) => void, closed: () => void) {
@@ -57,82 +53,46 @@ export class EntryCache {
     this.#closed = closed
   }
 
-  /** As the store would answer; null where it has nothing under the key. Undefined: not known, ask the store. */
+  /** In the form of the store; null where there is nothing under the key. Undefined: not known. */
   get(id: string): Uint8Array | null | undefined {
     const found = this.#young.get(id)
     if (found !== undefined) return found
     const older = this.#old.get(id)
-    if (older !== undefined) this.#spend(this.#young.set(id, older))
+    if (older !== undefined) this.learn(id, older)
     return older
   }
 
   /** What the store has answered; null for nothing. */
   learn(id: string, stored: Uint8Array | null): void {
-    this.#spend(this.#young.set(id, stored))
+    const { size, appended } = this.#young
+    this.#young.copy(id, stored)
+    this.#account(id, size, appended)
   }
 
-  /** What has been written to the store; null: deleted. */
+  /** What an operator has written; null: deleted. */
   written(id: string, timestamp: number, value: Uint8Array | null): void {
-    this.#spend(this.#young.setEntry(id, timestamp, value))
+    const { size, appended } = this.#young
+    this.#young.set(id, timestamp, value)
+    this.#account(id, size, appended)
+  }
+
+  forget(id: string): void {
+    this.#young.reset(id, undefined)
+    this.#old.reset(id, undefined)
   }
 
   /** @internal */
   age(): void {
     this.#old = this.#young
-    this.#young = new Generation()
+    this.#young = new EntryTable()
   }
 
   close(): void {
     this.#closed()
   }
-}
 
-/** An index into one growing buffer, which is only ever appended to: what `get` has given out stays as it is. */
-class Generation {
-  readonly #places = new Map<string, number>()
-  #bytes = Buffer.allocUnsafeSlow(FIRST_CAPACITY_BYTES)
-  #end = 0
-
-  get(id: string): Uint8Array | null | undefined {
-    const place = this.#places.get(id)
-    if (place === undefined) return undefined
-    if (place === ABSENT) return null
-    const from = place + LENGTH_BYTES
-    return this.#bytes.subarray(from, from + this.#bytes.readUInt32LE(place))
-  }
-
-  /** Returns the bytes that this takes. */
-  set(id: string, stored: Uint8Array | null): number {
-    if (stored === null) return this.#index(id, ABSENT)
-    const place = this.#reserve(stored.length)
-    this.#bytes.set(stored, place + LENGTH_BYTES)
-    return this.#index(id, place)
-  }
-
-  /** The same, of an entry that is not in its stored form. */
-  setEntry(id: string, timestamp: number, value: Uint8Array | null): number {
-    if (value === null) return this.#index(id, ABSENT)
-    const place = this.#reserve(STORE_HEAD_BYTES + value.length)
-    writeStoreValue(this.#bytes, place + LENGTH_BYTES, timestamp, value)
-    return this.#index(id, place)
-  }
-
-  #index(id: string, place: number): number {
-    const { size } = this.#places
-    this.#places.set(id, place)
-    const stored = place === ABSENT ? 0 : this.#end - place
-    return this.#places.size === size ? stored : stored + INDEX_BYTES + id.length
-  }
-
-  #reserve(length: number): number {
-    const place = this.#end
-    this.#end += LENGTH_BYTES + length
-    if (this.#end > this.#bytes.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(this.#end, this.#bytes.length * 2))
-      this.#bytes.copy(grown, 0, 0, place)
-      this.#bytes = grown
-    }
-    this.#bytes.writeUInt32LE(length, place)
-    return place
+  #account(id: string, sizeBefore: number, appendedBefore: number): void {
+    const isNew = this.#young.size > sizeBefore
+    this.#spend(this.#young.appended - appendedBefore + (isNew ? INDEX_BYTES + id.length : 0))
   }
 }

@@ -11,6 +11,8 @@ export const META_KEY: Uint8Array = Uint8Array.of(0)
 
 const ENTRIES = 1
 const FORMAT = 1
+/** Where the format stands, and only in memory: there is no entry. */
+export const NO_ENTRY = 0
 /** Of a value, in front of the entry's own bytes. */
 export const STORE_HEAD_BYTES = 7
 const TIMESTAMP_MAX = 2 ** 47 - 1
@@ -54,15 +56,19 @@ export function storable(timestamp: number): number {
 
 export function storeValue(timestamp: number, value: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(STORE_HEAD_BYTES + value.length)
-  writeStoreValue(bytes, 0, timestamp, value)
+  storeValueInto(bytes, 0, timestamp, value)
   return bytes
 }
 
 /** Needs `STORE_HEAD_BYTES` more than the value has. */
-export function writeStoreValue(into: Buffer, at: number, timestamp: number, value: Uint8Array): void {
+export function storeValueInto(into: Buffer, at: number, timestamp: number, value: Uint8Array): void {
   into[at] = FORMAT
   into.writeIntBE(storable(timestamp), at + 1, 6)
   into.set(value, at + STORE_HEAD_BYTES)
+}
+
+export function readTimestamp(bytes: Buffer, at: number): number {
+  return bytes.readIntBE(at + 1, 6)
 }
 
 export function readStoreValue(bytes: Uint8Array): { readonly timestamp: number; readonly value: Buffer } {
@@ -70,5 +76,5 @@ export function readStoreValue(bytes: Uint8Array): { readonly timestamp: number;
   if (buffer[0] !== FORMAT || buffer.length < STORE_HEAD_BYTES) {
     throw new DruseError('STORE_CORRUPT', `An entry has format ${buffer[0]}, known is ${FORMAT}`)
   }
-  return { timestamp: buffer.readIntBE(1, 6), value: buffer.subarray(STORE_HEAD_BYTES) }
+  return { timestamp: readTimestamp(buffer, 0), value: buffer.subarray(STORE_HEAD_BYTES) }
 }

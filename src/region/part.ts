@@ -10,13 +10,21 @@ import { DruseError } from '../errors.ts'
 import type { Store, Write } from '../ports.ts'
 import type { KeyRange, TimedRegion } from './definition.ts'
 import type { EntryCache } from './entry-cache.ts'
-import { readStoreValue, storeValue } from './layout.ts'
-import { type Overlay, type OverlayEntry, overlayId } from './overlay.ts'
+import { EntryTable, idOf, type Place } from './entry-table.ts'
+import { readStoreValue } from './layout.ts'
 import { type ByteRange, readRange } from './range.ts'
 import type { TypedEntries } from './typed.ts'
 
 /** Of a record in a batch: lengths, deltas and the batch's own head, generously. */
 const RECORD_OVERHEAD_BYTES = 128
+
+/** The bytes of a key, in the forms in which they are needed. */
+interface KeyBytes {
+  /** As in the changelog. */
+  readonly topicKey: Uint8Array
+  readonly orderedKey: Uint8Array
+  readonly id: string
+}
 
 export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   readonly name: string
@@ -26,11 +34,14 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   readonly #maxRecordBytes: number
   /** The time of the record being processed: that of entries put without one. */
   readonly #now: () => number
-  #current: Overlay = new Map()
-  #sealed: Overlay | undefined
+  #current = new EntryTable()
+  #sealed: EntryTable | undefined
   #sealedIsCommitted = false
-  #undo: (readonly [id: string, before: OverlayEntry | undefined])[] | undefined
+  #undo: (readonly [id: string, before: Place | undefined])[] | undefined
   #bytes = 0
+  /** Operators that write a key have mostly just read it. */
+  #lastKey: K | undefined
+  #lastBytes: KeyBytes | undefined
 
   constructor(options: {
     entries: TypedEntries<K, V>
@@ -62,24 +73,13 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   }
 
   has(key: K): boolean {
-    const ordered = this.#entries.toOrdered(this.#entries.encodeKey(key))
-    const id = overlayId(ordered)
-    const written = this.#written(id)
-    if (written !== undefined) return written.value !== null
-    return this.#stored(id, ordered) !== null
+    return this.#find(this.#keyBytes(key)) !== null
   }
 
   entry(key: K): { readonly value: V; readonly timestamp: number } | undefined {
-    const ordered = this.#entries.toOrdered(this.#entries.encodeKey(key))
-    const id = overlayId(ordered)
-    const written = this.#written(id)
-    if (written !== undefined) {
-      if (written.value === null) return undefined
-      return { value: this.#entries.value.decode(written.value), timestamp: written.timestamp }
-    }
-    const stored = this.#stored(id, ordered)
-    if (stored === null) return undefined
-    const { value, timestamp } = readStoreValue(stored)
+    const found = this.#find(this.#keyBytes(key))
+    if (found === null) return undefined
+    const { value, timestamp } = readStoreValue(found)
     return { value: this.#entries.value.decode(value), timestamp }
   }
 
@@ -129,22 +129,40 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   /** Takes back the writes since the mark: the record they came from has failed and is left out. */
   undo(): void {
     for (const [id, before] of (this.#undo ?? []).toReversed()) {
-      if (before === undefined) this.#current.delete(id)
-      else this.#current.set(id, before)
+      this.#current.reset(id, before)
+      this.#cache?.forget(id)
     }
     this.mark()
   }
 
   /** Closes the current overlay for a commit and opens the next one on top. At most one is sealed at a time. */
-  seal(): Overlay {
+  seal(): EntryTable {
     if (this.#sealed !== undefined) throw new Error(`region ${this.name} has a sealed overlay already`)
     const sealed = this.#current
     this.#sealed = sealed
     this.#sealedIsCommitted = false
-    this.#current = new Map()
+    this.#current = new EntryTable()
     this.#bytes = 0
     this.mark()
     return sealed
+  }
+
+  /** A sealed overlay as records of the changelog. */
+  forEachChange(
+    sealed: EntryTable,
+    visit: (key: Uint8Array, value: Uint8Array | null, timestamp: number) => void,
+  ): void {
+    for (const [id, place] of sealed.places) {
+      visit(this.#entries.topicKeyOf(id), sealed.value(place), sealed.timestamp(place))
+    }
+  }
+
+  /** A sealed overlay as writes of the store. */
+  writes(sealed: EntryTable): Write[] {
+    return Array.from(sealed.places, ([id, place]) => [
+      this.#entries.storeKey(Buffer.from(id, 'latin1')),
+      sealed.stored(place),
+    ])
   }
 
   /** The sealed overlay's transaction has been answered: queries may see it. */
@@ -154,9 +172,6 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
 
   /** The sealed overlay stands in the store. */
   applied(): void {
-    if (this.#cache !== undefined) {
-      for (const [id, { timestamp, value }] of this.#sealed ?? []) this.#cache.written(id, timestamp, value)
-    }
     this.#sealed = undefined
   }
 
@@ -169,12 +184,10 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   // --- for queries: what is committed ---
 
   committedGet(key: K): V | undefined {
-    const ordered = this.#entries.toOrdered(this.#entries.encodeKey(key))
-    const written = this.#sealedIsCommitted ? this.#sealed?.get(overlayId(ordered)) : undefined
-    if (written !== undefined)
-      return written.value === null ? undefined : this.#entries.value.decode(written.value)
-    const stored = this.#store.getSync(this.#entries.storeKey(ordered))
-    return stored === undefined ? undefined : this.#entries.value.decode(readStoreValue(stored).value)
+    const { id, orderedKey } = this.#keyBytes(key)
+    const sealed = this.#sealedIsCommitted ? this.#sealed?.get(id) : undefined
+    const found = sealed === undefined ? this.#store.getSync(this.#entries.storeKey(orderedKey)) : sealed
+    return found ? this.#entries.value.decode(readStoreValue(found).value) : undefined
   }
 
   committedRange(bounds: KeyRange<K>): AsyncIterable<readonly [key: K, value: V]> {
@@ -185,21 +198,33 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     return this.#read(this.#entries.prefixRange(prefix), [this.#sealedIsCommitted ? this.#sealed : undefined])
   }
 
-  #written(id: string): OverlayEntry | undefined {
-    return this.#current.get(id) ?? this.#sealed?.get(id)
+  #keyBytes(key: K): KeyBytes {
+    if (this.#lastBytes !== undefined && Object.is(key, this.#lastKey)) return this.#lastBytes
+    const topicKey = this.#entries.encodeKey(key)
+    const orderedKey = this.#entries.toOrdered(topicKey)
+    const bytes = { topicKey, orderedKey, id: idOf(orderedKey) }
+    // What an object looks like inside may change.
+    if (typeof key !== 'object') {
+      this.#lastKey = key
+      this.#lastBytes = bytes
+    }
+    return bytes
   }
 
-  /** What the store has under a key that stands in no overlay; null: nothing. */
-  #stored(id: string, ordered: Uint8Array): Uint8Array | null {
+  /** What operators see under a key, in the form of the store; null: nothing. */
+  #find({ id, orderedKey }: KeyBytes): Uint8Array | null {
     const known = this.#cache?.get(id)
     if (known !== undefined) return known
-    const stored = this.#store.getSync(this.#entries.storeKey(ordered)) ?? null
+    let written = this.#current.get(id)
+    if (written === undefined) written = this.#sealed?.get(id)
+    if (written !== undefined) return written
+    const stored = this.#store.getSync(this.#entries.storeKey(orderedKey)) ?? null
     this.#cache?.learn(id, stored)
     return stored
   }
 
   #write(key: K, value: Uint8Array | null, timestamp: number): void {
-    const topicKey = this.#entries.encodeKey(key)
+    const { id, topicKey } = this.#keyBytes(key)
     const size = topicKey.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES
     if (size > this.#maxRecordBytes) {
       throw new DruseError(
@@ -208,11 +233,9 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
         { region: this.name, bytes: size, limitBytes: this.#maxRecordBytes },
       )
     }
-    const ordered = this.#entries.toOrdered(topicKey)
-    const id = overlayId(ordered)
-    const before = this.#current.get(id)
-    this.#undo?.push([id, before])
-    this.#current.set(id, { topicKey, storeKey: this.#entries.storeKey(ordered), value, timestamp })
+    this.#undo?.push([id, this.#current.place(id)])
+    this.#current.set(id, timestamp, value)
+    this.#cache?.written(id, timestamp, value)
     this.#bytes += size
   }
 
@@ -224,15 +247,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     }
   }
 
-  #read(range: ByteRange, overlays: (Overlay | undefined)[]): AsyncIterable<readonly [key: K, value: V]> {
+  #read(range: ByteRange, overlays: (EntryTable | undefined)[]): AsyncIterable<readonly [key: K, value: V]> {
     return this.#decode(readRange(this.#store, this.#entries.prefix, this.#entries.end, overlays, range))
   }
-}
-
-/** An overlay as writes of a store. */
-export function overlayWrites(overlay: Overlay): Write[] {
-  return Array.from(overlay.values(), ({ storeKey, value, timestamp }) => [
-    storeKey,
-    value === null ? null : storeValue(timestamp, value),
-  ])
 }

@@ -1,7 +1,7 @@
 /** A read in key order over overlays and store, as all of them were at the call. */
 import type { Entry, RangeBounds, Store, Write } from '../ports.ts'
+import { type EntryTable, idOf } from './entry-table.ts'
 import { readStoreValue, storeKey } from './layout.ts'
-import type { Overlay, OverlayEntry } from './overlay.ts'
 
 /** Bounds on ordered keys, without the region's prefix; the upper ends may be open. */
 export interface ByteRange {
@@ -26,11 +26,11 @@ export function readRange(
   store: Store,
   prefix: Uint8Array,
   end: Uint8Array,
-  overlays: readonly (Overlay | undefined)[],
+  overlays: readonly (EntryTable | undefined)[],
   range: ByteRange,
 ): AsyncIterable<ByteEntry> {
   const bounds = storeBounds(prefix, end, range)
-  const changed = changedEntries(overlays, bounds, range.reverse)
+  const changed = changedEntries(overlays, prefix, range)
   const stored = store.range(bounds)
   return merge(stored, changed, range)
 }
@@ -59,30 +59,42 @@ function storeBounds(prefix: Uint8Array, end: Uint8Array, range: ByteRange): Ran
   }
 }
 
+/** An entry of an overlay, by its key in the store. */
+interface Changed {
+  readonly storeKey: Uint8Array
+  readonly value: Uint8Array | null
+}
+
 function changedEntries(
-  overlays: readonly (Overlay | undefined)[],
-  { gte, gt, lte, lt }: RangeBounds,
-  reverse: boolean,
-): OverlayEntry[] {
-  const newest = new Map<string, OverlayEntry>()
+  overlays: readonly (EntryTable | undefined)[],
+  prefix: Uint8Array,
+  range: ByteRange,
+): Changed[] {
+  const isWithin = within(range)
+  const newest = new Map<string, Uint8Array | null>()
   for (const overlay of overlays) {
-    if (overlay === undefined) continue
-    for (const [id, entry] of overlay) {
-      const key = entry.storeKey
-      if (gte && Buffer.compare(key, gte) < 0) continue
-      if (gt && Buffer.compare(key, gt) <= 0) continue
-      if (lte && Buffer.compare(key, lte) > 0) continue
-      if (lt && Buffer.compare(key, lt) >= 0) continue
-      if (!newest.has(id)) newest.set(id, entry)
+    for (const [id, place] of overlay?.places ?? []) {
+      if (isWithin(id) && !newest.has(id)) newest.set(id, (overlay as EntryTable).value(place))
     }
   }
-  const sign = reverse ? -1 : 1
-  return [...newest.values()].sort((a, b) => sign * Buffer.compare(a.storeKey, b.storeKey))
+  // As texts, ids are in the order of the keys.
+  const sorted = [...newest].sort(([a], [b]) => (a < b ? -1 : 1))
+  if (range.reverse) sorted.reverse()
+  return sorted.map(([id, value]) => ({ storeKey: storeKey(prefix, Buffer.from(id, 'latin1')), value }))
+}
+
+function within({ from, fromInclusive, to, toInclusive }: ByteRange): (id: string) => boolean {
+  const first = from && idOf(from)
+  const last = to && idOf(to)
+  return (id) => {
+    if (first !== undefined && (fromInclusive ? id < first : id <= first)) return false
+    return last === undefined || (toInclusive ? id <= last : id < last)
+  }
 }
 
 async function* merge(
   stored: AsyncIterable<Entry>,
-  changed: readonly OverlayEntry[],
+  changed: readonly Changed[],
   { reverse, limit }: ByteRange,
 ): AsyncGenerator<ByteEntry> {
   let left = limit
@@ -91,7 +103,7 @@ async function* merge(
   for await (const [key, value] of stored) {
     let hidden = false
     for (; next < changed.length; next++) {
-      const entry = changed[next] as OverlayEntry
+      const entry = changed[next] as Changed
       const order = sign * Buffer.compare(entry.storeKey, key)
       if (order > 0) break
       if (order === 0) hidden = true
@@ -104,7 +116,7 @@ async function* merge(
     yield { storeKey: key, value: readStoreValue(value).value }
   }
   for (; next < changed.length; next++) {
-    const entry = changed[next] as OverlayEntry
+    const entry = changed[next] as Changed
     if (entry.value === null) continue
     if (left-- <= 0) return
     yield { storeKey: entry.storeKey, value: entry.value }

@@ -43,6 +43,11 @@ export class TypedEntries<K, V> {
     return storeKey(this.prefix, ordered)
   }
 
+  /** Of an entry known by its id. */
+  topicKeyOf(id: string): Uint8Array {
+    return this.#fromOrdered(Buffer.from(id, 'latin1'))
+  }
+
   /** A record of the region's topic as a write of its store; undefined without a key, which no entry has. */
   write({ key, value, timestamp }: TopicEntry): Write | undefined {
     if (key === null) return undefined

@@ -87,15 +87,15 @@ export async function commitFirstStarts(
 /** Everything that goes to topics. Changes of a region are one record per key: the last. */
 function makeBatches(tasks: SealedTransaction['tasks']): PartitionBatches[] {
   const batches = new TransactionBatches()
-  for (const { outputs, overlays, state } of tasks) {
+  for (const { task, outputs, overlays, state } of tasks) {
     for (const { to, timestamp, key, value, headers } of outputs) {
       batches.add(to, to.maxRecordBytes, timestamp, key, value, headers)
     }
     for (const [region, overlay] of overlays) {
       const to = state.changelog(region)
-      for (const { topicKey, value, timestamp } of overlay.values()) {
-        batches.add(to, to.maxRecordBytes, timestamp, topicKey, value)
-      }
+      task.parts.get(region)?.forEachChange(overlay, (key, value, timestamp) => {
+        batches.add(to, to.maxRecordBytes, timestamp, key, value)
+      })
     }
   }
   return batches.partitions

@@ -2,8 +2,8 @@
 import { DruseError } from '../errors.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import type { Clock, Store } from '../ports.ts'
-import type { Overlay } from '../region/overlay.ts'
-import { overlayWrites, type RegionPart } from '../region/part.ts'
+import type { EntryTable } from '../region/entry-table.ts'
+import type { RegionPart } from '../region/part.ts'
 import type { Destination } from './placement.ts'
 import type { SealedTask } from './task.ts'
 import { type CommittedRegion, encodeMetadata, type TaskMetadata } from './task-metadata.ts'
@@ -114,10 +114,11 @@ export class TaskState {
     return Object.fromEntries(kept.map(({ key }) => [key, regions[key] as CommittedRegion]))
   }
 
-  #writes(overlays: ReadonlyMap<string, Overlay>, store: Store) {
-    return [...overlays].flatMap(([name, overlay]) =>
-      this.#region(name).store === store ? overlayWrites(overlay) : [],
-    )
+  #writes(overlays: ReadonlyMap<string, EntryTable>, store: Store) {
+    return [...overlays].flatMap(([name, overlay]) => {
+      const region = this.#region(name)
+      return region.store === store ? region.part.writes(overlay) : []
+    })
   }
 
   #region(name: string): StateRegion {

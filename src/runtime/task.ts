@@ -7,7 +7,7 @@ import { DruseError } from '../errors.ts'
 import { recordBytesMax } from '../kafka/record-batch.ts'
 import type { Codec } from '../ports.ts'
 import type { ReadableRegion } from '../region/definition.ts'
-import type { Overlay } from '../region/overlay.ts'
+import type { EntryTable } from '../region/entry-table.ts'
 import type { RegionPart } from '../region/part.ts'
 import { type CompiledSource, compile } from '../topology/compile.ts'
 import type { RepartitionNode, SinkNode, SourceNode, Step } from '../topology/graph.ts'
@@ -42,7 +42,7 @@ export interface TaskSurroundings {
 export interface SealedTask {
   readonly task: Task
   readonly outputs: readonly Output[]
-  readonly overlays: ReadonlyMap<string, Overlay>
+  readonly overlays: ReadonlyMap<string, EntryTable>
   /** Of all input partitions, moved or not. */
   readonly positions: readonly (TopicPartition & { readonly offset: number })[]
   readonly streamTimeMs: number

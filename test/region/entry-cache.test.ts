@@ -38,7 +38,7 @@ describe('a cache', () => {
     expect(cache.get('c')).toBeUndefined()
   })
 
-  test('knows what was written as the store would answer it', () => {
+  test('knows what was written in the form of the store', () => {
     const cache = new EntryCaches(1 << 20).open()
     cache.learn('a', bytes('before'))
     for (const time of [0, -1, 1_795_000_000_000]) {
@@ -47,6 +47,19 @@ describe('a cache', () => {
     }
     cache.written('a', 0, null)
     expect(cache.get('a')).toBeNull()
+  })
+
+  test('forgets what it is told to, young or old, and learns it anew', () => {
+    const cache = new EntryCaches(0).open()
+    cache.learn('old', bytes('one'))
+    cache.forget('old')
+    expect(cache.get('old')).toBeUndefined()
+    const roomy = new EntryCaches(1 << 20).open()
+    roomy.written('young', 0, bytes('one'))
+    roomy.forget('young')
+    expect(roomy.get('young')).toBeUndefined()
+    roomy.learn('young', bytes('two'))
+    expect(text(roomy.get('young'))).toBe('two')
   })
 
   test('gives out bytes that later entries do not change', () => {

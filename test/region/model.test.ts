@@ -3,8 +3,8 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { int64, type KeyRange, type Serde, type Store, string } from '../../src/index.ts'
 import { EntryCaches } from '../../src/region/entry-cache.ts'
-import type { Overlay } from '../../src/region/overlay.ts'
-import { overlayWrites, type RegionPart } from '../../src/region/part.ts'
+import type { EntryTable } from '../../src/region/entry-table.ts'
+import type { RegionPart } from '../../src/region/part.ts'
 import { all, BODIES, type Bodies, partOf } from './parts.ts'
 
 type Operation<K> =
@@ -65,7 +65,7 @@ async function play<K>(
   order: (a: K, b: K) => number,
 ): Promise<void> {
   const model = new Model<K>(order)
-  let sealed: Overlay | undefined
+  let sealed: EntryTable | undefined
   let writing: Promise<void> | undefined
   const late: { read: AsyncIterable<readonly [K, number]>; expected: (readonly [K, number])[] }[] = []
   for (const operation of operations) {
@@ -129,11 +129,11 @@ async function play<K>(
         break
       case 'writing':
         // On its way to the store while the history goes on.
-        if (sealed !== undefined && model.isCommitted) writing ??= store.write(overlayWrites(sealed))
+        if (sealed !== undefined && model.isCommitted) writing ??= store.write(part.writes(sealed))
         break
       case 'applied':
         if (sealed === undefined || !model.isCommitted) break
-        await (writing ?? store.write(overlayWrites(sealed)))
+        await (writing ?? store.write(part.writes(sealed)))
         writing = undefined
         part.applied()
         model.stored = model.committed

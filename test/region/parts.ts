@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { int64, levelDisk, memoryDisk, type Serde, type Store, string } from '../../src/index.ts'
 import type { EntryCache } from '../../src/region/entry-cache.ts'
-import type { Overlay } from '../../src/region/overlay.ts'
-import { overlayWrites, RegionPart } from '../../src/region/part.ts'
+import type { EntryTable } from '../../src/region/entry-table.ts'
+import { RegionPart } from '../../src/region/part.ts'
 import { TypedEntries } from '../../src/region/typed.ts'
 
 export interface Bodies {
@@ -72,8 +72,8 @@ export async function partOf<K, V>(
 export const numbered = (store: Store, options?: PartOptions) => partOf(store, string, int64, options)
 
 /** What follows an answered commit. */
-export async function apply<K, V>(part: RegionPart<K, V>, sealed: Overlay, store: Store): Promise<void> {
-  await store.write(overlayWrites(sealed))
+export async function apply<K, V>(part: RegionPart<K, V>, sealed: EntryTable, store: Store): Promise<void> {
+  await store.write(part.writes(sealed))
   part.applied()
 }
 
