@@ -236,6 +236,11 @@ describe('an id that the registry does not know', () => {
     expect(await registry.schemaOf(9)).toBe(FLIGHT)
   })
 
+  test('is not asked for when no registry ever gives it', async () => {
+    await expect(impatient().schemaOf(-5)).rejects.toMatchObject({ code: 'SCHEMA_UNKNOWN', details: { id: -5 } })
+    expect(server.asked).toEqual([])
+  })
+
   test('is named in the error of the record', async () => {
     const registry = schemaRegistry({ url: server.url, retryMs: 0 })
     const codec = await opened(avro(FLIGHT), { registry })
