@@ -204,43 +204,50 @@ describe('a start without the registry', () => {
     await expect(run()).rejects.toMatchObject({ code: 'REGISTRY_UNAVAILABLE' })
   })
 
-  test('without the schemas, too: what cannot be restored yet waits, and goes on', async () => {
-    // The changelog has values of an older schema, which the present one has to look up.
-    const older = (): Topology => {
-      const t = new Topology('warm')
-      const kept = t.region('kept', { key: string, value: version(1) })
-      t.stream('readings', { key: string, value: version(1) }).process(
-        'keep',
-        { regions: [kept] },
-        (record, context) => {
-          context.kept.put(record.key, record.value)
-        },
-      )
-      return t
-    }
-    const first = stage.instance(older, { registry: registryOf(), stateDir: dir })
-    await first.start()
-    await send(1, 0, 5)
-    await stage.drained(older)
-    await first.close()
-    await rm(dir, { recursive: true })
+  test.each([
+    ['is down', 503, 'REGISTRY_UNAVAILABLE'],
+    ['refuses us', 401, 'REGISTRY_REFUSED'],
+  ])(
+    'without the schemas, too, of one that %s: what cannot be restored waits, and goes on',
+    async (...row) => {
+      const [, status, code] = row
+      // The changelog has values of an older schema, which the present one has to look up.
+      const older = (): Topology => {
+        const t = new Topology('warm')
+        const kept = t.region('kept', { key: string, value: version(1) })
+        t.stream('readings', { key: string, value: version(1) }).process(
+          'keep',
+          { regions: [kept] },
+          (record, context) => {
+            context.kept.put(record.key, record.value)
+          },
+        )
+        return t
+      }
+      const first = stage.instance(older, { registry: registryOf(), stateDir: dir })
+      await first.start()
+      await send(1, 0, 5)
+      await stage.drained(older)
+      await first.close()
+      await rm(dir, { recursive: true })
 
-    server.fault = ({ method }) => (method === 'GET' ? { status: 503 } : undefined)
-    const second = stage.instance(warm, { registry: registryOf(), stateDir: dir })
-    await second.start()
-    await expect
-      .poll(() => second.app.health.tasks.filter(({ waitingFor }) => waitingFor !== undefined), {
-        timeout: 10_000,
-      })
-      .toMatchObject([
-        { status: 'taking', waitingFor: { code: 'REGISTRY_UNAVAILABLE' } },
-        { status: 'taking', waitingFor: { code: 'REGISTRY_UNAVAILABLE' } },
-      ])
-    server.fault = () => undefined
-    await second.app.untilRunning()
-    expect(await totals(second.app)).toEqual([0, 1, 2, 3, 4])
-    expect(second.app.health.tasks.every(({ waitingFor }) => waitingFor === undefined)).toBe(true)
-  })
+      server.fault = ({ method }) => (method === 'GET' ? { status } : undefined)
+      const second = stage.instance(warm, { registry: registryOf(), stateDir: dir })
+      await second.start()
+      await expect
+        .poll(() => second.app.health.tasks.filter(({ waitingFor }) => waitingFor !== undefined), {
+          timeout: 10_000,
+        })
+        .toMatchObject([
+          { status: 'taking', waitingFor: { code } },
+          { status: 'taking', waitingFor: { code } },
+        ])
+      server.fault = () => undefined
+      await second.app.untilRunning()
+      expect(await totals(second.app)).toEqual([0, 1, 2, 3, 4])
+      expect(second.app.health.tasks.every(({ waitingFor }) => waitingFor === undefined)).toBe(true)
+    },
+  )
 })
 
 test('a replicated region waits for the registry, and goes on', async () => {
