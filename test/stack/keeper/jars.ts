@@ -1,7 +1,7 @@
 /** Brokers and registries as processes, where a JDK and Maven are. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -17,8 +17,6 @@ const run = promisify(execFile)
 const HOST = '127.0.0.1'
 const LOG = fileURLToPath(new URL('log4j.properties', import.meta.url))
 const QUICK = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-XX:-UsePerfData', '-Djava.awt.headless=true']
-/** What Kafka's format tool leaves in a data directory beside the names of cluster and node. */
-const CHECKPOINT = 'bootstrap.checkpoint'
 const LOG_LINES_SHOWN = 20
 
 /** `root` is a folder for data. */
@@ -47,13 +45,13 @@ async function openNodes(root: string, spec: ClusterSpec): Promise<Nodes> {
   const voters = ports.map(({ node, controller }) => `${node}@${HOST}:${controller}`).join()
   const clusterId = newClusterId()
   const classpath = join(await kafkaJars(spec.version), '*')
-  const checkpoint = join(await formatted(spec.version), CHECKPOINT)
+  const empty = await formatted(spec.version)
   const processes: JavaProcess[] = []
   const nodes = await Promise.all(
     ports.map(async ({ node, client, controller }): Promise<Node> => {
       const data = join(folder, `data-${node}`)
-      await mkdir(data)
-      await copyFile(checkpoint, join(data, CHECKPOINT))
+      await cp(empty, data, { recursive: true })
+      // The rest is the metadata of any new cluster; this is the node's own.
       await writeProperties(join(data, 'meta.properties'), {
         version: '1',
         'cluster.id': clusterId,
@@ -88,9 +86,9 @@ async function openNodes(root: string, spec: ClusterSpec): Promise<Nodes> {
   return { nodes, remove }
 }
 
-/** The folder with what the format tool makes of a data directory. Running it for every node would take a second each. */
-function formatted(version: string): Promise<string> {
-  return cached(`kafka-${version}-formatted`, async (folder) => {
+/** What the format tool makes of a data directory. Running it for every node would take a second each. */
+async function formatted(version: string): Promise<string> {
+  const folder = await cached(`kafka-${version}-formatted`, async (folder) => {
     const classpath = join(await kafkaJars(version), '*')
     const data = join(folder, 'data')
     const properties = join(folder, 'server.properties')
@@ -102,8 +100,8 @@ function formatted(version: string): Promise<string> {
     })
     const tool = ['-cp', classpath, 'kafka.tools.StorageTool']
     await run(JAVA, [...QUICK, ...tool, 'format', '-t', newClusterId(), '-c', properties])
-    await copyFile(join(data, CHECKPOINT), join(folder, CHECKPOINT))
   })
+  return join(folder, 'data')
 }
 
 async function openRegistry(root: string): Promise<Registry> {

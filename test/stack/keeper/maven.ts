@@ -11,6 +11,7 @@ const run = promisify(execFile)
 const CACHE = fileURLToPath(new URL('../../../node_modules/.cache/druse-stack', import.meta.url))
 const POM = fileURLToPath(new URL('kafka.xml', import.meta.url))
 const JAVA_LOWEST = 17
+const ATTEMPTS = 2
 const REGISTRY = {
   version: '3.0.9',
   address:
@@ -71,14 +72,22 @@ export async function registryJar(): Promise<string> {
   return join(folder, jar)
 }
 
-export async function maven(pom: string, ...args: string[]): Promise<void> {
+/** Maven's local repository bears one writer at a time. Of other runs it cannot know: hence the attempts. */
+let last: Promise<void> = Promise.resolve()
+
+export function maven(pom: string, ...args: string[]): Promise<void> {
+  const done = last.then(() => runMaven(['--file', pom, ...args], ATTEMPTS))
+  last = done.catch(() => {})
+  return done
+}
+
+async function runMaven(args: readonly string[], attempts: number): Promise<void> {
   try {
-    await run('mvn', ['--quiet', '--batch-mode', '--strict-checksums', '--file', pom, ...args], {
-      signal: ending.signal,
-    })
+    await run('mvn', ['--quiet', '--batch-mode', '--strict-checksums', ...args], { signal: ending.signal })
   } catch (error) {
     const { code, stdout } = error as { code?: unknown; stdout?: string }
     if (code === 'ENOENT') throw new Error('no Maven')
+    if (attempts > 1 && !ending.signal.aborted) return runMaven(args, attempts - 1)
     throw new Error(`Maven has failed: ${stdout?.split('\n').find((line) => line.includes('ERROR'))}`)
   }
 }
