@@ -18,14 +18,14 @@ export async function checkOutput(
   return written.length
 }
 
-interface Read {
+export interface Read {
   readonly key: string
   readonly value: string
   readonly partition: number
 }
 
 /** Partition by partition the same records in the same order. */
-function checkPass(read: readonly Read[], written: readonly Read[]): void {
+export function checkPass(read: readonly Read[], written: readonly Read[]): void {
   if (written.length !== read.length)
     throw new Error(`the output has ${written.length} records, not ${read.length}`)
   for (let partition = 0; partition < PARTITIONS; partition++) {
@@ -39,7 +39,7 @@ function checkPass(read: readonly Read[], written: readonly Read[]): void {
 }
 
 /** Each key's updates rise, by whatever steps, and end at the number of its records. */
-function checkCount(written: readonly Read[], { records, keys }: Workload): void {
+export function checkCount(written: readonly Read[], { records, keys }: Omit<Workload, 'kind'>): void {
   const counts = new Map<string, number>()
   for (const { key, value } of written) {
     const count = Number(value)

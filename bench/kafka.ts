@@ -8,7 +8,7 @@ import { inputRecord, PARTITIONS, type Workload } from './workload.ts'
 /** Of one send, over all partitions: batches as a producer with some linger makes them. */
 const RECORDS_PER_SEND = 2_000
 
-export class BenchKafka {
+export class BenchKafka implements AsyncDisposable {
   readonly brokers: readonly string[]
   readonly #admin
   readonly #kafka: Kafka
@@ -27,7 +27,7 @@ export class BenchKafka {
     return kafka
   }
 
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#cluster.close()
     await this.#admin.disconnect()
   }
@@ -78,9 +78,9 @@ export class BenchKafka {
     return sum(ends.values())
   }
 
-  /** The group's committed offsets of a topic, summed up. */
+  /** The group's committed offsets of a topic, summed up; 0 while a new broker sets up its coordinators. */
   async committed(groupId: string, topic: string): Promise<number> {
-    const [found] = await this.#admin.fetchOffsets({ groupId, topics: [topic] })
+    const [found] = await this.#admin.fetchOffsets({ groupId, topics: [topic] }).catch(() => [])
     return sum((found?.partitions ?? []).map(({ offset }) => Math.max(0, Number(offset))))
   }
 }

@@ -1,5 +1,6 @@
 /** `npm run bench`: see USAGE in options.ts, and run.ts for how it is measured. */
 import { fileURLToPath } from 'node:url'
+import { openBroker } from './broker.ts'
 import { BenchKafka } from './kafka.ts'
 import { type Options, type ProgramName, parseOptions, USAGE, UsageError } from './options.ts'
 import { kafkaStreams } from './peer.ts'
@@ -22,27 +23,27 @@ try {
 
 async function main(options: Options): Promise<void> {
   const { kind, records, keys, limitSeconds } = options
-  const brokers = process.env.KAFKA_BROKERS?.split(',')
-  if (brokers === undefined) throw new UsageError('KAFKA_BROKERS is not set: name a broker, host:port')
-  const programs = options.programs.map(program)
-  const kafka = await BenchKafka.connect(brokers)
-  try {
-    const workload = { kind, records, keys }
-    const input = await kafka.input(workload)
-    const results: RunResult[] = []
-    for (let round = 1; round <= options.runs; round++) {
-      for (const next of programs) {
-        const result = await run(next, { kafka, workload, input, limitSeconds, brokerPid: brokerPid() })
-        results.push(result)
-        process.stdout.write(text(round, result))
-      }
-    }
-    const all = summary(kind, results)
-    process.stdout.write(all.text)
-    if (options.json) process.stdout.write(`${JSON.stringify(all.json)}\n`)
-  } finally {
-    await kafka.close()
+  const interrupted = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => interrupted.abort(new Error(`ended by ${signal}`)))
   }
+  const programs = options.programs.map(program)
+  await using broker = await openBroker()
+  await using kafka = await BenchKafka.connect(broker.brokers)
+  const workload = { kind, records, keys }
+  const input = await kafka.input(workload)
+  const results: RunResult[] = []
+  const each = { kafka, workload, input, limitSeconds, brokerPid: brokerPid(), signal: interrupted.signal }
+  for (let round = 1; round <= options.runs; round++) {
+    for (const next of programs) {
+      const result = await run(next, each)
+      results.push(result)
+      process.stdout.write(text(round, result))
+    }
+  }
+  const all = summary(kind, results)
+  process.stdout.write(all.text)
+  if (options.json) process.stdout.write(`${JSON.stringify(all.json)}\n`)
 }
 
 function program(name: ProgramName): Program {
@@ -50,6 +51,7 @@ function program(name: ProgramName): Program {
   return { name, command: [process.execPath, APPLICATION] }
 }
 
+/** Given by who knows it, for the broker's CPU time. */
 function brokerPid(): number | undefined {
   return process.env.BROKER_PID === undefined ? undefined : Number(process.env.BROKER_PID)
 }

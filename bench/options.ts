@@ -5,8 +5,8 @@ import { KINDS, type Kind } from './workload.ts'
 export const USAGE = `Usage: npm run bench -- KIND [options]
 
 Druse against Kafka Streams (exactly_once_v2, one thread, commits every 100 ms), in turn on the same broker and the same
-input: 4 partitions, string keys, values of about 100 bytes of JSON. Needs a JDK from 17 on and Maven. On the broker that
-KAFKA_BROKERS names, else on one that is started for it.
+input: 4 partitions, string keys, values of about 100 bytes of JSON. Needs a JDK (17 or later) and Maven. On the broker
+that KAFKA_BROKERS names, where the input stays for the next time, else on one that is started for it.
 
 KIND
   pass     the value in upper case

@@ -36,11 +36,11 @@ function build(): void {
 
 function java(): string {
   const home = process.env.JAVA_HOME
-  const command = home === undefined ? 'java' : join(home, 'bin', 'java')
+  const command = home ? join(home, 'bin', 'java') : 'java'
   const { error } = spawnSync(command, ['-version'])
   if (error !== undefined) {
     throw new Error(
-      `A JDK from 17 on is needed to run Kafka Streams: '${command}' cannot be run (${error.message})`,
+      `A JDK (17 or later) is needed to run Kafka Streams: '${command}' cannot be run (${error.message})`,
     )
   }
   return command

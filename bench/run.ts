@@ -38,6 +38,7 @@ export interface RunOptions {
   readonly input: string
   readonly limitSeconds: number
   readonly brokerPid: number | undefined
+  readonly signal: AbortSignal
 }
 
 const POLL_MS = 50
@@ -75,7 +76,10 @@ export async function run(program: Program, options: RunOptions): Promise<RunRes
   } finally {
     await stop(child)
     await rm(stateDir, { recursive: true, force: true })
-    await kafka.forget(application)
+    // A Ctrl-C may have ended the broker, too.
+    await kafka.forget(application).catch((error: unknown) => {
+      if (!options.signal.aborted) throw error
+    })
   }
 }
 
@@ -84,7 +88,7 @@ async function watch(
   child: ChildProcess,
   application: string,
   output: string,
-  { kafka, workload, input, limitSeconds }: RunOptions,
+  { kafka, workload, input, limitSeconds, signal }: RunOptions,
 ): Promise<number> {
   const beginMs = performance.now()
   let first: { readonly atMs: number; readonly done: number } | undefined
@@ -100,6 +104,7 @@ async function watch(
       throw new Error(`it ended after ${done} records`)
     if (atMs - beginMs > limitSeconds * 1_000) throw new Error(`${done} records in ${limitSeconds} s`)
     await sleep(POLL_MS)
+    signal.throwIfAborted()
   }
 }
 

@@ -224,6 +224,27 @@ for (const [body, make] of Object.entries(BODIES)) {
       expect((await all(part.range())).map(([key]) => key)).toEqual(keys)
     })
 
+    test('a key is what it is at the call: bytes may change in place, and there are two zeros', async () => {
+      const part = await partOf(store, bytes, int64, { name: 'changing' })
+      const key = Buffer.of(1)
+      part.put(key, 1)
+      key[0] = 2
+      expect(part.get(key)).toBeUndefined()
+      part.put(key, 2)
+      expect(await all(part.range())).toEqual([
+        [Buffer.of(1), 1],
+        [Buffer.of(2), 2],
+      ])
+
+      const zeros = await partOf(store, double, int64, { name: 'zeros' })
+      zeros.put(-0, 1)
+      zeros.put(0, 2)
+      expect(await all(zeros.range())).toEqual([
+        [-0, 1],
+        [0, 2],
+      ])
+    })
+
     test('putIfAbsent tells what was there, in whatever layer', async () => {
       await layered()
       expect(['a', 'b', 'c', 'd', 'e'].map((key) => part.putIfAbsent(key, 9))).toEqual([
