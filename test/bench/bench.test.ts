@@ -17,7 +17,7 @@ describeOnKafka('npm run bench', ({ brokers }) => {
       '--runs',
       '1',
       '--records',
-      '50000',
+      '200000',
       '--keys',
       '500',
       '--json',
