@@ -96,7 +96,9 @@ export class ChosenTopics {
         const value = await node.value.open({ topic, part: 'value', registry, writes: true })
         return { destinations, key, value }
       } catch (error) {
-        const mayPass = error instanceof DruseError && error.kind === 'transient'
+        // A registry that refuses us is waited for as one that is down, here as where records are read.
+        const mayPass =
+          error instanceof DruseError && (error.kind === 'transient' || error.code === 'REGISTRY_REFUSED')
         if (!mayPass || cluster.closed.aborted) throw error
         cluster.log.warn({ topic, error }, 'sink: a topic cannot be opened yet, trying again')
         await pause(cluster.clock, AFTER_FAILURE_MS, cluster.closed)

@@ -197,6 +197,17 @@ describe('what was processed', () => {
     expect(three.app.health.healthy).toBe(true)
   })
 
+  test('is deleted at least once, too', async () => {
+    const one = await begin({ processingGuarantee: 'at_least_once' })
+    await purged()
+    await one.close()
+    await feed(stage.wire, INPUTS, INPUTS + 50)
+    await instance({ processingGuarantee: 'at_least_once' }).start()
+    await drained(stage.wire, INPUTS + 50)
+    // Nothing went wrong, so nothing came twice.
+    await verify(stage.wire, INPUTS + 50)
+  })
+
   test('a reader of the topic begins where it begins now', async () => {
     await begin()
     await purged()

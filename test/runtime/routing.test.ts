@@ -326,33 +326,34 @@ describe('serdes of chosen topics', () => {
     expect((await stage.read('cold', serdes)).map(([, { degrees }]) => degrees)).toEqual([-5])
   })
 
-  test('a registry that is down is waited for, whatever the policy; other tasks go on', async () => {
-    const registry = localRegistry(memoryDisk())
-    let isDown = true
-    const flaky: Registry = {
-      idOf: async (subject, schema) => {
-        if (isDown && subject === 'cold-value') {
-          throw new DruseError('REGISTRY_UNAVAILABLE', 'down')
-        }
-        return registry.idOf(subject, schema)
-      },
-      schemaOf: (id) => registry.schemaOf(id),
-    }
-    await stage.topics({ topic: 'in', partitions: 2 }, 'cold', 'warm')
-    const [first, second] = [0, 1].map((partition) =>
-      ['a', 'b', 'c', 'd', 'e'].find((key) => partitionFor(Buffer.from(key), 2) === partition),
-    ) as [string, string]
-    await stage.say('in', [first, '-1'], [first, '-2'], [second, '3'])
-    const one = await stage.run(sorter('skip'), { registry: flaky })
-    const serdes = { key: string, value: reading, registry }
-    await expect.poll(() => stage.read('warm', serdes)).toHaveLength(1)
-    await expect.poll(() => one.logged('cannot be opened yet')).toBe(true)
-    expect(await stage.read('cold', serdes)).toEqual([])
-    isDown = false
-    await stage.drained(sorter())
-    expect((await stage.read('cold', serdes)).map(([, { degrees }]) => degrees)).toEqual([-1, -2])
-    expect(one.app.health.healthy).toBe(true)
-  })
+  test.each(['REGISTRY_UNAVAILABLE', 'REGISTRY_REFUSED'] as const)(
+    '%s is waited for, whatever the policy; other tasks go on',
+    async (code) => {
+      const registry = localRegistry(memoryDisk())
+      let isDown = true
+      const flaky: Registry = {
+        idOf: async (subject, schema) => {
+          if (isDown && subject === 'cold-value') throw new DruseError(code, 'down')
+          return registry.idOf(subject, schema)
+        },
+        schemaOf: (id) => registry.schemaOf(id),
+      }
+      await stage.topics({ topic: 'in', partitions: 2 }, 'cold', 'warm')
+      const [first, second] = [0, 1].map((partition) =>
+        ['a', 'b', 'c', 'd', 'e'].find((key) => partitionFor(Buffer.from(key), 2) === partition),
+      ) as [string, string]
+      await stage.say('in', [first, '-1'], [first, '-2'], [second, '3'])
+      const one = await stage.run(sorter('skip'), { registry: flaky })
+      const serdes = { key: string, value: reading, registry }
+      await expect.poll(() => stage.read('warm', serdes)).toHaveLength(1)
+      await expect.poll(() => one.logged('cannot be opened yet')).toBe(true)
+      expect(await stage.read('cold', serdes)).toEqual([])
+      isDown = false
+      await stage.drained(sorter())
+      expect((await stage.read('cold', serdes)).map(([, { degrees }]) => degrees)).toEqual([-1, -2])
+      expect(one.app.health.healthy).toBe(true)
+    },
+  )
 
   test('close does not wait for a registry that stays down longer than its deadline', async () => {
     const down: Registry = {
