@@ -16,7 +16,7 @@ const CHUNK = 20
 const ENOUGH = 400
 /** Of a dead broker: its partitions have new leaders after so long, in place of 9 s. */
 const QUICK_TO_NOTICE = { 'broker.session.timeout.ms': '4000', 'broker.heartbeat.interval.ms': '500' }
-/** Replicas that catch up, all on one machine, take longer than the other tests allow. */
+/** What a dead broker never answers is given up soon. */
 const SETTINGS = { ...ON_KAFKA, requestTimeoutMs: 5_000 }
 
 /** Feeds numbers in transactions, over every failure, until told to end. Each number is there once. */

@@ -3,7 +3,7 @@
  * proxy that loses and delays. Judged by what is committed, read past the proxy.
  */
 import { beforeEach, expect, onTestFinished, test } from 'vitest'
-import { Druse, memoryDisk, silentLogger } from '../../src/index.ts'
+import { Druse, type DruseSettings, memoryDisk, silentLogger } from '../../src/index.ts'
 import { kafkaWire } from '../../src/kafka/kafkajs.ts'
 import type { Api } from '../../src/ports.ts'
 import { drained, feed, INPUTS, makeTopics, tallyOf, verify } from '../runtime/tally.ts'
@@ -11,6 +11,8 @@ import { describeOnKafka } from '../stack/kafka.ts'
 import { type Exchange, inTransaction, KafkaProxy } from '../stack/proxy.ts'
 import { ON_KAFKA } from './settings.ts'
 
+/** What is not answered is given up soon: on a slow machine also what would have been answered. */
+const IMPATIENT = { requestTimeoutMs: 1_000 }
 const STEPS = ['AddPartitionsToTxn', 'Produce', 'AddOffsetsToTxn', 'TxnOffsetCommit', 'EndTxn'] as const
 
 describeOnKafka('answers that are lost', ({ brokers }) => {
@@ -28,9 +30,10 @@ describeOnKafka('answers that are lost', ({ brokers }) => {
   })
 
   /** Runs until every input has come out, and is verified. */
-  async function run(): Promise<Druse> {
+  async function run(settings: Partial<DruseSettings> = {}): Promise<Druse> {
     const options = {
       ...ON_KAFKA,
+      ...settings,
       logger: silentLogger,
       wire: kafkaWire({ brokers: proxy.brokers }),
       stateDir: memoryDisk(),
@@ -54,8 +57,8 @@ describeOnKafka('answers that are lost', ({ brokers }) => {
 
   test('of EndTxn: silence, one strike', async () => {
     proxy.fate = inTransaction('EndTxn', 3, 'silent')
-    const app = await run()
-    expect(app.health.counts.recoveries).toBe(1)
+    const app = await run(IMPATIENT)
+    expect(app.health.counts.recoveries).toBeGreaterThan(0)
   })
 
   test('of InitProducerId, the first one and the one after a strike', async () => {
@@ -96,8 +99,8 @@ describeOnKafka('answers that are lost', ({ brokers }) => {
       }
       return fate
     }
-    const app = await run()
-    expect(app.health.counts.recoveries).toBe(1)
+    const app = await run(IMPATIENT)
+    expect(app.health.counts.recoveries).toBeGreaterThan(0)
     const refused = (await late?.answered)?.errorCode
     // INVALID_PRODUCER_EPOCH or PRODUCER_FENCED.
     expect([47, 90]).toContain(refused)

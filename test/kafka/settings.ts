@@ -1,10 +1,9 @@
 import type { DruseSettings } from '../../src/index.ts'
 
-/** Many small transactions; what is never answered is given up soon; the shortest session that Kafka allows. */
+/** Many small transactions; the shortest session that Kafka allows. */
 export const ON_KAFKA: Partial<DruseSettings> = {
   commitIntervalMs: 10,
   commitRecords: 40,
-  requestTimeoutMs: 1_000,
   sessionTimeoutMs: 6_000,
   heartbeatIntervalMs: 500,
   fetchMaxWaitMs: 50,
