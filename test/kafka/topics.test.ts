@@ -17,7 +17,8 @@ describeOnKafka('topics', ({ brokers }) => {
       await producer.transact({ topic, partition: 0 }, 1, (transaction) => {
         for (let i = 0; i < 60; i++) transaction.send(to, { key: `${i}`, value: 'v' })
       })
-      expect((await readTopic(wire, topic, strings)).length).toBe(60)
+      // The markers of a transaction are written after its end was answered.
+      await expect.poll(async () => (await readTopic(wire, topic, strings)).length).toBe(60)
     }
   })
 })

@@ -1,4 +1,5 @@
 /** Feeding the topology of the fault tests, and what has to come out of it. */
+import { isDeepStrictEqual } from 'node:util'
 import { expect } from 'vitest'
 import {
   ensureTopics,
@@ -9,6 +10,10 @@ import {
   TransactionalProducer,
   type Wire,
 } from '../../src/index.ts'
+import { Cluster } from '../../src/kafka/cluster.ts'
+import { listOffsets } from '../../src/kafka/topics.ts'
+import type { Isolation } from '../../src/ports.ts'
+import { silentLogger, systemClock } from '../../src/system.ts'
 import { keyOf, type Tally } from './tally-topology.ts'
 
 export { keyOf, type Tally, tally, tallyOf } from './tally-topology.ts'
@@ -40,10 +45,21 @@ export async function feed(wire: Wire, from = 0, to = INPUTS, prefix = ''): Prom
 const tallies = (wire: Wire, prefix: string) =>
   readTopic(wire, `${prefix}tallies`, { key: string, value: json<Tally>() })
 
-/** Waits until every input has come out, or more. */
+/** Waits until every input has come out, or more, and no transaction is open in what is verified. */
 export async function drained(wire: Wire, inputs = INPUTS, prefix = ''): Promise<void> {
   const options = { timeout: 40_000, interval: 20 }
   await expect.poll(async () => (await tallies(wire, prefix)).length, options).toBeGreaterThanOrEqual(inputs)
+  // Kafka writes markers one by one, after a commit was answered.
+  const cluster = new Cluster({ wire, clock: systemClock, log: silentLogger })
+  const places = ['copies', 'tallies', 'tally-counts-changelog', 'tally-sums-changelog'].flatMap((topic) =>
+    [0, 1, 2].map((partition) => ({ topic: `${prefix}${topic}`, partition })),
+  )
+  const ends = async (isolation: Isolation) =>
+    [...(await listOffsets(cluster, places, 'latest', isolation))].sort()
+  await expect
+    .poll(async () => [await ends('read_committed'), await ends('read_uncommitted')], options)
+    .toSatisfy(([committed, all]) => isDeepStrictEqual(committed, all))
+  cluster.close()
 }
 
 /** Each input once in each sink; per key the counts 1..n and the sums that belong to them, in order; changelogs the same. */
