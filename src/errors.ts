@@ -67,6 +67,7 @@ const KINDS = {
   CHANGELOG_TRUNCATED: 'fatal',
   RESTORE_TOO_SLOW: 'fatal',
   STATE_WRITE_FAILED: 'fatal',
+  STATE_UNREADABLE: 'corrupt',
   STATE_DIR_OCCUPIED: 'user',
   STATE_DIR_FOREIGN: 'user',
   // the application

@@ -80,7 +80,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     const found = this.#find(this.#keyBytes(key))
     if (found === null) return undefined
     const { value, timestamp } = readStoreValue(found)
-    return { value: this.#entries.value.decode(value), timestamp }
+    return { value: this.#entries.decodeState(value), timestamp }
   }
 
   put(key: K, value: V): void {
@@ -187,7 +187,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     const { id, orderedKey } = this.#keyBytes(key)
     const sealed = this.#sealedIsCommitted ? this.#sealed?.get(id) : undefined
     const found = sealed === undefined ? this.#store.getSync(this.#entries.storeKey(orderedKey)) : sealed
-    return found ? this.#entries.value.decode(readStoreValue(found).value) : undefined
+    return found ? this.#entries.decodeState(readStoreValue(found).value) : undefined
   }
 
   committedRange(bounds: KeyRange<K>): AsyncIterable<readonly [key: K, value: V]> {
@@ -243,7 +243,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     entries: AsyncIterable<{ storeKey: Uint8Array; value: Uint8Array }>,
   ): AsyncGenerator<readonly [K, V]> {
     for await (const { storeKey, value } of entries) {
-      yield [this.#entries.decodeStoreKey(storeKey), this.#entries.value.decode(value)]
+      yield [this.#entries.decodeStoreKey(storeKey), this.#entries.decodeState(value)]
     }
   }
 

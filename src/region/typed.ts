@@ -58,6 +58,19 @@ export class TypedEntries<K, V> {
     return this.#key.decode(this.#fromOrdered(bytes.subarray(this.prefix.length)))
   }
 
+  /** Of an entry of a task's own state: that it cannot be read is no fault of the record that asks. Errors: STATE_UNREADABLE. */
+  decodeState(value: Uint8Array): V {
+    try {
+      return this.value.decode(value)
+    } catch (cause) {
+      throw new DruseError(
+        'STATE_UNREADABLE',
+        `An entry of region '${this.name}' cannot be decoded: ${String(cause)}. Either its serde has changed, or the state directory has lost its schema-cache.json: delete the directory, and state is rebuilt from the changelog`,
+        { region: this.name, cause },
+      )
+    }
+  }
+
   /** Errors: OPTION_INVALID. */
   byteRange({ gt, gte, lt, lte, reverse = false, limit = Number.POSITIVE_INFINITY }: KeyRange<K>): ByteRange {
     this.#checkOne('gt', gt, 'gte', gte)
