@@ -16,6 +16,7 @@ import type { Destination } from './placement.ts'
 import { inputsOf, type TaskId, taskName } from './plan.ts'
 import { RESET_OR_KEEP } from './reset-advice.ts'
 import { type RestoreProgress, replay } from './restore.ts'
+import { taskAbandoned } from './state-directory.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { CommittedRegion, TaskMetadata } from './task-metadata.ts'
 import { metaWrite, readMeta, type StoreMeta } from './task-store.ts'
@@ -229,17 +230,12 @@ async function checkStillCommitted(
   const { cluster, plan } = surroundings
   const offsets = await committedOffsets(cluster, plan.graph.application, inputsOf(plan, id))
   const now = agree(id, offsets, surroundings)
-  if (now.kind !== 'committed' || now.metadata.sequence !== committed.sequence) throw abandoned(id)
+  if (now.kind !== 'committed' || now.metadata.sequence !== committed.sequence) throw taskAbandoned(id)
   throw new DruseError(
     'OFFSETS_OLDER_THAN_STATE',
     `The changelog of region '${region}' holds committed records beyond what the offsets of task ${taskName(id)} say: the offsets were set back. Processing from them would count records twice. ${RESET_OR_KEEP}`,
     { task: taskName(id), region },
   )
-}
-
-/** Not an error of the task: it is taken again, or by another. */
-function abandoned(id: TaskId): DruseError {
-  return new DruseError('TASK_ABANDONED', `Task ${taskName(id)} was given up while it was restored`)
 }
 
 function tooSlow(task: string, { name, changelog: { topic } }: PlannedRegion, limitMs: number): DruseError {

@@ -10,7 +10,7 @@ import { hostname } from 'node:os'
 import { DruseError } from '../errors.ts'
 import { pause } from '../kafka/retry.ts'
 import type { Clock, Disk, Random, Store } from '../ports.ts'
-import type { TaskId } from './plan.ts'
+import { type TaskId, taskName } from './plan.ts'
 import { shortHash } from './task-metadata.ts'
 
 const OWNER_FILE = 'owner.json'
@@ -87,15 +87,22 @@ export class StateDirectory {
     return this.disk.exists(taskPath(task))
   }
 
-  /** Waits while another worker of this process still holds it. Errors: DISK_LOCKED, DISK_FAILED, STORE_CORRUPT. */
-  async openTask(task: TaskId, clock: Clock): Promise<Store> {
+  /**
+   * Waits while another worker of this process, or another take of the task, still holds it.
+   * Errors: DISK_LOCKED, DISK_FAILED, STORE_CORRUPT, TASK_ABANDONED when the signal is aborted by then: what the caller
+   * knows of the task is out of date.
+   */
+  async openTask(task: TaskId, clock: Clock, signal: AbortSignal): Promise<Store> {
     const deadline = clock.monotonicMs() + TASK_LOCK_BUDGET_MS
     for (;;) {
+      if (signal.aborted) throw taskAbandoned(task)
       try {
-        return await this.disk.open(taskPath(task))
+        const store = await this.disk.open(taskPath(task))
+        if (!signal.aborted) return store
+        await store.close()
       } catch (error) {
         if (!DruseError.is(error, 'DISK_LOCKED') || clock.monotonicMs() > deadline) throw error
-        await pause(clock, TASK_LOCK_RETRY_MS)
+        await pause(clock, TASK_LOCK_RETRY_MS, signal)
       }
     }
   }
@@ -128,6 +135,11 @@ function assertOwn(disk: Disk, owner: Owner | undefined, application: string): v
     `State directory ${disk.root} belongs to application '${owner.application}', not to '${application}'; choose another directory`,
     { directory: disk.root, application: owner.application },
   )
+}
+
+/** Not an error of the task: it is taken again, or by another. */
+export function taskAbandoned(task: TaskId): DruseError {
+  return new DruseError('TASK_ABANDONED', `Task ${taskName(task)} was given up while it was being taken`)
 }
 
 function drawWorkerId(random: Random): string {

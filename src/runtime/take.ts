@@ -16,6 +16,7 @@ import type { Destination } from './placement.ts'
 import { changelogsOf, inputsOf, type TaskId, taskName } from './plan.ts'
 import { RESET, RESET_OR_KEEP } from './reset-advice.ts'
 import { type PlannedRegion, type RestoreContext, restoreRegions, type Stores } from './restore-task.ts'
+import { taskAbandoned } from './state-directory.ts'
 import type { Surroundings } from './surroundings.ts'
 import { Task } from './task.ts'
 import {
@@ -55,7 +56,7 @@ export async function takeTask(
   const { surroundings } = context
   const planned = await planRegions(context, id, committed, signal)
   const persistent = planned.some((region) => region.persistent)
-    ? await openStore(surroundings, id, committed, planned)
+    ? await openStore(surroundings, id, committed, planned, signal)
     : undefined
   const memory = planned.some((region) => !region.persistent) ? await memoryDisk().open('memory') : undefined
   try {
@@ -91,7 +92,7 @@ export async function planFirstStart(
     regions[regionKey(region.name)] = { position: 0, definition: definitionOf(region), changelog: topicHash }
   }
   if (await directory.hasTask(id)) {
-    const store = await directory.openTask(id, cluster.clock)
+    const store = await directory.openTask(id, cluster.clock, signal)
     const meta = readMeta(store)
     await store.close()
     if (meta !== undefined)
@@ -203,11 +204,12 @@ async function openStore(
   id: TaskId,
   committed: TaskMetadata,
   planned: readonly PlannedRegion[],
+  signal: AbortSignal,
 ): Promise<Store> {
   const { directory, cluster, log } = surroundings
   let reason: string
   try {
-    const store = await directory.openTask(id, cluster.clock)
+    const store = await directory.openTask(id, cluster.clock, signal)
     try {
       const foreign = whyForeign(readMeta(store), committed, planned)
       if (foreign === undefined) return store
@@ -221,9 +223,11 @@ async function openStore(
     if (!DruseError.is(error, 'STORE_CORRUPT')) throw error
     reason = error.message
   }
+  // Another take may have brought the store beyond what this one knows to be committed.
+  if (signal.aborted) throw taskAbandoned(id)
   const movedTo = await directory.moveTaskAside(id)
   log.warn({ task: taskName(id), reason, movedTo }, 'task: its directory was moved aside, state is rebuilt')
-  return directory.openTask(id, cluster.clock)
+  return directory.openTask(id, cluster.clock, signal)
 }
 
 function whyForeign(

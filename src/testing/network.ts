@@ -1,0 +1,268 @@
+/**
+ * The way between processes and a broker. A connection is first in, first out in both directions; between connections
+ * there is no order. What becomes of a request and of its answer is asked of the hooks when it would arrive.
+ *
+ *   send ──(on its way)──► request hook ──► broker ──(on its way)──► answer hook ──► outcome
+ *
+ * What was sent is no longer its sender's: it may arrive after the sender has timed out, has closed the connection, or
+ * has died.
+ */
+import type { Connection, Outcome, Request, ResponseOf, Wire } from '../ports.ts'
+import type { SimProcess, Simulation } from './simulation.ts'
+
+/**
+ * `lose`: the connection breaks, with all that is on it. `hold`: it leaves only when its sender goes on.
+ * `answer`: by the network in the broker's place; the broker never sees the request.
+ */
+export type RequestFate =
+  | 'deliver'
+  | 'lose'
+  | 'hold'
+  | { readonly delayMs: number }
+  | { readonly answer: unknown }
+export type AnswerFate = 'deliver' | 'lose' | { readonly delayMs: number } | { readonly answer: unknown }
+
+export interface NetworkHooks {
+  /** One way. */
+  latencyMs(): number
+  request(process: SimProcess, request: Request): RequestFate
+  answer(process: SimProcess, request: Request, response: unknown): AnswerFate
+  /** Of what is on its way when its sender closes the connection or dies: whether it arrives all the same. */
+  arrivesWithoutSender(): boolean
+  sent(process: SimProcess, request: Request): void
+  /** The broker has answered; the sender has not heard of it. */
+  carriedOut(process: SimProcess, request: Request, response: unknown): void
+  settled(process: SimProcess, request: Request, outcome: Outcome<unknown>): void
+}
+
+interface Sent {
+  readonly node: number
+  readonly request: Request
+  settle: (outcome: Outcome<unknown>) => void
+}
+
+/** One socket's life. */
+interface Link {
+  readonly inner: Connection
+  readonly out: Sent[]
+  readonly back: { readonly sent: Sent; readonly outcome: Outcome<unknown> }[]
+  readonly unsettled: Set<Sent>
+  isBroken: boolean
+}
+
+const DISCONNECT: Outcome<never> = { ok: false, reason: 'disconnect' }
+const TIMEOUT: Outcome<never> = { ok: false, reason: 'timeout' }
+/** The broker's own patience: longer than any run. */
+const BROKER_TIMEOUT_MS = 2 ** 31 - 1
+
+export class Network {
+  readonly #simulation: Simulation
+  readonly #broker: Wire
+  readonly #hooks: NetworkHooks
+
+  constructor(simulation: Simulation, broker: Wire, hooks: NetworkHooks) {
+    this.#simulation = simulation
+    this.#broker = broker
+    this.#hooks = hooks
+  }
+
+  wireOf(process: SimProcess): Wire {
+    return {
+      connect: (purpose) =>
+        new SimConnection(this.#simulation, this.#hooks, process, () => this.#broker.connect(purpose)),
+    }
+  }
+}
+
+class SimConnection implements Connection {
+  readonly #simulation: Simulation
+  readonly #hooks: NetworkHooks
+  readonly #process: SimProcess
+  readonly #connect: () => Connection
+  #link: Link | undefined
+  #isDestroyed = false
+
+  constructor(simulation: Simulation, hooks: NetworkHooks, process: SimProcess, connect: () => Connection) {
+    this.#simulation = simulation
+    this.#hooks = hooks
+    this.#process = process
+    this.#connect = connect
+    process.onKilled(() => this.destroy())
+  }
+
+  send<R extends Request>(node: number, request: R, timeoutMs: number): Promise<Outcome<ResponseOf<R>>> {
+    // The answer to a request is of its kind.
+    return this.#send(node, copied(request), timeoutMs) as Promise<Outcome<ResponseOf<R>>>
+  }
+
+  destroy(): void {
+    if (this.#isDestroyed) return
+    this.#isDestroyed = true
+    if (this.#link === undefined) return
+    const link = this.#link
+    this.#link = undefined
+    for (const sent of [...link.unsettled]) sent.settle(DISCONNECT)
+    if (!this.#hooks.arrivesWithoutSender()) link.isBroken = true
+  }
+
+  #send(node: number, request: Request, timeoutMs: number): Promise<Outcome<unknown>> {
+    if (this.#isDestroyed) return Promise.resolve(DISCONNECT)
+    const process = this.#process
+    this.#hooks.sent(process, request)
+    this.#link ??= { inner: this.#connect(), out: [], back: [], unsettled: new Set(), isBroken: false }
+    const link = this.#link
+    return new Promise((resolve) => {
+      const stopTimer = this.#simulation.schedule(process, timeoutMs, `timeout ${request.api}`, () =>
+        sent.settle(TIMEOUT),
+      )
+      const sent: Sent = {
+        node,
+        request,
+        settle: (outcome) => {
+          if (!link.unsettled.delete(sent)) return
+          stopTimer()
+          this.#hooks.settled(process, request, outcome)
+          resolve(outcome)
+        },
+      }
+      link.unsettled.add(sent)
+      link.out.push(sent)
+      if (link.out.length === 1) this.#bring(link, this.#hooks.latencyMs())
+    })
+  }
+
+  /** The first of the requests that are on their way arrives. */
+  #bring(link: Link, delayMs: number, owner?: SimProcess, isAsked = false): void {
+    const { request } = link.out[0] as Sent
+    this.#simulation.schedule(owner, delayMs, `> ${request.api}`, () => this.#arrive(link, isAsked))
+  }
+
+  #arrive(link: Link, isAsked: boolean): void {
+    const sent = link.out[0]
+    if (link.isBroken || sent === undefined) return
+    const { request, node } = sent
+    const fate = isAsked ? 'deliver' : this.#hooks.request(this.#process, request)
+    if (this.#simulation.isTraced && fate !== 'deliver') this.#note(`${request.api}: ${shown(fate)}`)
+    if (fate === 'lose') {
+      this.#break(link)
+      return
+    }
+    if (fate === 'hold' || (typeof fate === 'object' && 'delayMs' in fate)) {
+      if (fate === 'hold') this.#bring(link, 0, this.#process, true)
+      else this.#bring(link, fate.delayMs, undefined, true)
+      return
+    }
+    link.out.shift()
+    if (link.out.length > 0) this.#bring(link, this.#hooks.latencyMs())
+    if (typeof fate === 'object') {
+      this.#answered(link, sent, { ok: true, response: fate.answer } as Outcome<unknown>)
+      return
+    }
+    void link.inner.send(node, request, BROKER_TIMEOUT_MS).then((outcome) => {
+      if (outcome.ok) this.#hooks.carriedOut(this.#process, request, outcome.response)
+      if (this.#simulation.isTraced) this.#note(`${request.api} = ${summary(request, outcome)}`)
+      this.#answered(link, sent, outcome)
+    })
+  }
+
+  #answered(link: Link, sent: Sent, outcome: Outcome<unknown>): void {
+    link.back.push({ sent, outcome })
+    if (link.back.length === 1) this.#bringBack(link, this.#hooks.latencyMs())
+  }
+
+  #bringBack(link: Link, delayMs: number, isAsked = false): void {
+    const { request } = (link.back[0] as Link['back'][number]).sent
+    this.#simulation.schedule(this.#process, delayMs, `< ${request.api}`, () =>
+      this.#arriveBack(link, isAsked),
+    )
+  }
+
+  #arriveBack(link: Link, isAsked: boolean): void {
+    const first = link.back[0]
+    if (link.isBroken || first === undefined) return
+    const { sent } = first
+    let { outcome } = first
+    if (outcome.ok && !isAsked && link.unsettled.has(sent)) {
+      const fate = this.#hooks.answer(this.#process, sent.request, outcome.response)
+      if (this.#simulation.isTraced && fate !== 'deliver') this.#note(`< ${sent.request.api}: ${shown(fate)}`)
+      if (this.#process.isDead) return
+      if (fate === 'lose') {
+        this.#break(link)
+        return
+      }
+      if (typeof fate === 'object' && 'delayMs' in fate) {
+        this.#bringBack(link, fate.delayMs, true)
+        return
+      }
+      if (typeof fate === 'object') outcome = { ok: true, response: fate.answer } as Outcome<unknown>
+    }
+    link.back.shift()
+    if (link.back.length > 0) this.#bringBack(link, this.#hooks.latencyMs())
+    sent.settle(outcome)
+  }
+
+  /** The sender sees it at once and connects anew with its next request, as Kafka's clients do. */
+  #break(link: Link): void {
+    link.isBroken = true
+    if (this.#link === link) this.#link = undefined
+    for (const sent of [...link.unsettled]) {
+      this.#simulation.schedule(this.#process, 0, `disconnect ${sent.request.api}`, () =>
+        sent.settle(DISCONNECT),
+      )
+    }
+  }
+
+  #note(what: string): void {
+    this.#simulation.note(this.#process, `  ${what}`)
+  }
+}
+
+/** On a socket the bytes of a batch are gone once sent; the sender may write over them. */
+function copied(request: Request): Request {
+  if (request.api !== 'Produce') return request
+  const partitions = request.partitions.map((place) => ({ ...place, records: Buffer.from(place.records) }))
+  return { ...request, partitions }
+}
+
+function shown(fate: RequestFate | AnswerFate): string {
+  if (typeof fate === 'string') return fate
+  return 'delayMs' in fate ? `late by ${fate.delayMs} ms` : 'answered by the network'
+}
+
+/** For the trace: what tells one request of an API from another, and how it was answered. */
+function summary(request: Request, outcome: Outcome<unknown>): string {
+  if (!outcome.ok) return outcome.reason
+  const told: string[] = []
+  const { partitions, producerEpoch, generationId } = request as {
+    partitions?: readonly { topic: string; partition: number; offset?: number }[]
+    producerEpoch?: number
+    generationId?: number
+  }
+  if (producerEpoch !== undefined) told.push(`epoch ${producerEpoch}`)
+  if (generationId !== undefined) told.push(`generation ${generationId}`)
+  if (partitions !== undefined && request.api !== 'Fetch') {
+    told.push(
+      partitions
+        .map(
+          ({ topic, partition, offset }) =>
+            `${topic}/${partition}${offset === undefined ? '' : `@${offset}`}`,
+        )
+        .join(' '),
+    )
+  }
+  const response = outcome.response as {
+    errorCode?: number
+    generationId?: number
+    producerEpoch?: number
+    partitions?: readonly { errorCode: number; offset?: number; baseOffset?: number }[]
+  }
+  if (response.errorCode !== undefined) told.push(`code ${response.errorCode}`)
+  if (response.generationId !== undefined) told.push(`generation ${response.generationId}`)
+  if (response.producerEpoch !== undefined) told.push(`epoch ${response.producerEpoch}`)
+  if (response.partitions !== undefined && request.api !== 'Fetch') {
+    told.push(
+      `codes ${response.partitions.map(({ errorCode, baseOffset, offset }) => `${errorCode}${(baseOffset ?? offset) === undefined ? '' : `@${baseOffset ?? offset}`}`).join(' ')}`,
+    )
+  }
+  return told.join(', ')
+}

@@ -1,0 +1,227 @@
+/**
+ * One seed: records are fed while instances crash, freeze, come and go; then the faults end, everything has to come out,
+ * and what came out is judged.
+ */
+import { DruseError, memoryDisk } from '../../src/index.ts'
+import { SeededRandom } from '../../src/testing/seeded-random.ts'
+import { Chaos, type Fault } from './chaos.ts'
+import { Feeder } from './feeder.ts'
+import { checkOutcome } from './outcome.ts'
+import { COPIES, INPUT, TALLIES } from './workload.ts'
+import { type Instance, Violation, World } from './world.ts'
+
+export interface SeedResult {
+  readonly seed: number
+  readonly events: number
+  readonly virtualMs: number
+  readonly transactions: number
+  readonly records: number
+  readonly kinds: readonly Fault[]
+  readonly faults: ReadonlyMap<Fault, number>
+  /** Tasks that failed on an instance that the group had given up by then, and were well again after it had rejoined. */
+  readonly passingFailures: number
+}
+
+/** Virtual time in which everything has to come out once the faults have ended. */
+const DRAIN_MS = 90_000
+const CHAOS_MS = 9_000
+const LOOK_MS = 150
+/** Longer than a transaction can stay open. */
+const SETTLE_MS = 4_000
+/** A task that has failed where it is no longer wanted is forgotten, or taken again, when its instance has rejoined. */
+const PASSING_MS = 2_500
+
+/** Errors: Violation, with the law. */
+export async function runSeed(seed: number, trace?: (line: string) => void): Promise<SeedResult> {
+  const { chaos, world, feeder } = await open(seed, trace)
+  const { simulation } = world
+  const feeding = feeder.run()
+  feeding.catch((error: unknown) => world.broken(`the feeder: ${String(error)}`))
+  const supervisor = new Supervisor(world, chaos)
+  await supervisor.begin()
+
+  while (simulation.nowMs < CHAOS_MS && !(feeder.isDone && simulation.nowMs > CHAOS_MS / 2)) {
+    await simulation.runUntil(() => false, simulation.nowMs + LOOK_MS)
+    await supervisor.look()
+  }
+  await simulation.settle(feeding, DRAIN_MS)
+
+  chaos.isOn = false
+  const isOut = (): boolean => {
+    const copies = feeder.committed.filter(({ topic }) => topic === INPUT).length
+    const { counts } = world.ledger
+    return (counts.get(COPIES) ?? 0) >= copies && (counts.get(TALLIES) ?? 0) >= feeder.committed.length
+  }
+  for (const untilMs = simulation.nowMs + DRAIN_MS; !isOut(); ) {
+    if (simulation.nowMs >= untilMs) {
+      throw new Violation(
+        `not everything has come out ${DRAIN_MS} ms after the last fault${supervisor.state()}`,
+      )
+    }
+    await simulation.runUntil(isOut, simulation.nowMs + LOOK_MS)
+    await supervisor.look()
+  }
+  await simulation.runUntil(() => false, simulation.nowMs + SETTLE_MS)
+  await world.checkQueries()
+  await supervisor.end()
+  await simulation.settle(checkOutcome(world, feeder.committed), DRAIN_MS)
+  world.assertLaws()
+  return {
+    seed,
+    events: simulation.count,
+    virtualMs: simulation.nowMs,
+    transactions: world.ledger.transactions,
+    records: feeder.committed.length,
+    kinds: chaos.kinds,
+    faults: chaos.counts,
+    passingFailures: supervisor.passingFailures,
+  }
+}
+
+async function open(seed: number, trace: ((line: string) => void) | undefined) {
+  const random = new SeededRandom(seed)
+  const chaos = new Chaos(random.fork())
+  const partitions = random.between(1, 3)
+  const settings = {
+    commitIntervalMs: random.pick([1, 10, 80, 400]),
+    commitRecords: random.pick([1, 4, 20, 20_000]),
+    bufferedRecordsPerPartition: random.pick([1, 4, 1_000]),
+    regionCacheBytes: random.pick([1, 1 << 20]),
+  }
+  const world = await World.open({ seed, trace, partitions, fates: chaos, settings })
+  const plan = {
+    transactions: random.between(3, 9),
+    recordsMax: random.pick([2, 8]),
+    pauseMaxMs: random.pick([50, 300, 900]),
+    partitions,
+  }
+  const process = world.simulation.process('feeder')
+  const feeder = new Feeder(process, world.wire, random.fork(), plan)
+  return { chaos, world, feeder }
+}
+
+/** Starts instances, and starts them again: what a machine's own supervisor does. */
+class Supervisor {
+  readonly #world: World
+  readonly #chaos: Chaos
+  readonly #wanted = new Map<string, { instance: Instance; backAtMs: number | undefined }>()
+  readonly #failedSince = new Map<Instance, number>()
+  passingFailures = 0
+  #next = 0
+
+  constructor(world: World, chaos: Chaos) {
+    this.#world = world
+    this.#chaos = chaos
+  }
+
+  async begin(): Promise<void> {
+    const { random } = this.#world.simulation
+    for (let n = random.between(1, 3); n > 0; n--) this.#add()
+  }
+
+  async look(): Promise<void> {
+    const world = this.#world
+    const { simulation } = world
+    const { random } = simulation
+    for (const [name, place] of this.#wanted) {
+      const { instance } = place
+      if (place.backAtMs === undefined && this.#isOverForGood(instance)) {
+        this.#assertExplained(instance)
+        // What has failed is closed like one that was told to stop.
+        if (!instance.process.isDead) await world.close(instance)
+        else world.forget(instance)
+        if (this.#chaos.draws('power', 0.5)) {
+          instance.disk.crash({ loseUnsynced: (unsynced) => random.below(unsynced + 1) })
+        }
+        await world.checkDisk(instance.disk)
+        place.backAtMs = simulation.nowMs + (this.#chaos.isOn ? random.below(3_000) : 0)
+      }
+      if (place.backAtMs !== undefined && (simulation.nowMs >= place.backAtMs || !this.#chaos.isOn)) {
+        const isEmpty = this.#chaos.draws('emptyDirectory', 0.4)
+        const disk = isEmpty ? memoryDisk() : instance.disk
+        this.#wanted.set(name, { instance: world.start(name, disk), backAtMs: undefined })
+      }
+    }
+    if (this.#chaos.isOn) await this.#disturb()
+    await world.checkQueries()
+  }
+
+  async end(): Promise<void> {
+    for (const { instance } of this.#wanted.values()) {
+      if (this.#isOver(instance)) this.#assertExplained(instance)
+      await this.#world.close(instance)
+      await this.#world.checkDisk(instance.disk)
+    }
+    // Transactions of those that have died are over by then.
+    const { simulation } = this.#world
+    await simulation.runUntil(() => false, simulation.nowMs + SETTLE_MS)
+  }
+
+  state(): string {
+    return [...this.#wanted.values()]
+      .map(({ instance: { name, app, process } }) => {
+        const tasks = app.health.tasks.map(
+          ({ task, status, error, waitingFor }) => `${task} ${status} ${(error ?? waitingFor)?.code ?? ''}`,
+        )
+        return `; ${name} ${process.isDead ? 'dead' : process.isRunning ? 'runs' : 'paused'} ${app.state} ${tasks.join(', ')}`
+      })
+      .join('')
+  }
+
+  async #disturb(): Promise<void> {
+    const world = this.#world
+    const { random } = world.simulation
+    for (const { process } of world.instances) {
+      if (this.#chaos.draws('clock', 0.05)) process.wallOffsetMs += random.between(-3_600_000, 3_600_000)
+    }
+    if (!this.#chaos.draws('rebalance', 0.06)) return
+    const alive = [...this.#wanted].filter(([, { backAtMs }]) => backAtMs === undefined)
+    if (alive.length < 4 && random.chance(0.5)) this.#add()
+    else if (alive.length > 1) {
+      const [name, { instance }] = random.pick(alive)
+      if (!instance.process.isRunning || this.#isOver(instance)) return
+      this.#wanted.delete(name)
+      await world.close(instance)
+      await world.checkDisk(instance.disk)
+    }
+  }
+
+  #add(): void {
+    const name = `i${this.#next++}`
+    this.#wanted.set(name, { instance: this.#world.start(name), backAtMs: undefined })
+  }
+
+  #isOverForGood(instance: Instance): boolean {
+    const { nowMs } = this.#world.simulation
+    if (!this.#isOver(instance)) {
+      if (this.#failedSince.delete(instance)) this.passingFailures += 1
+      return false
+    }
+    if (instance.process.isDead || instance.failure !== undefined) return true
+    const sinceMs = this.#failedSince.get(instance) ?? nowMs
+    this.#failedSince.set(instance, sinceMs)
+    return nowMs - sinceMs > PASSING_MS
+  }
+
+  #isOver({ process, failure, app }: Instance): boolean {
+    if (process.isDead) return true
+    if (!process.isRunning) return false
+    return failure !== undefined || app.health.tasks.some(({ status }) => status === 'failed')
+  }
+
+  /** Only what the faults of this seed can do may end a task or an instance. */
+  #assertExplained({ name, process, failure, app }: Instance): void {
+    if (process.isDead) return
+    const errors = [failure, ...app.health.tasks.map(({ error }) => error)].filter(
+      (error) => error !== undefined,
+    )
+    for (const error of errors) {
+      const code = error instanceof DruseError ? error.code : String(error)
+      const isExplained =
+        (this.#chaos.rates.diskFull > 0 && ['STATE_WRITE_FAILED', 'DISK_FAILED'].includes(code)) ||
+        code === 'BROKER_UNAVAILABLE'
+      if (!isExplained) this.#world.broken(`${name} has failed: ${code} ${(error as Error).message}`)
+    }
+    this.#world.assertLaws()
+  }
+}

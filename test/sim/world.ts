@@ -1,0 +1,359 @@
+/**
+ * Instances of the application over one broker, in one simulation, under the laws. What goes wrong, and when, is said by
+ * its fates.
+ */
+
+import { EmbeddedBroker } from '../../src/embedded/embedded-broker.ts'
+import { Druse, type DruseOptions, type MemoryDisk, memoryDisk } from '../../src/index.ts'
+import type { Clock, Logger, Outcome, Request, Store, Wire, Write } from '../../src/ports.ts'
+import { META_KEY, readStoreValue, regionPrefix } from '../../src/region/layout.ts'
+import { regionKey } from '../../src/runtime/task-metadata.ts'
+import { readMeta, type StoreMeta } from '../../src/runtime/task-store.ts'
+import { type AnswerFate, Network, type RequestFate } from '../../src/testing/network.ts'
+import { type DiskFate, simDisk } from '../../src/testing/sim-disk.ts'
+import { type SimProcess, Simulation } from '../../src/testing/simulation.ts'
+import { Ledger } from './ledger.ts'
+import { ALL_GROUPS, COPIES, changelogOf, EXTRA, INPUT, REGIONS, simulated, TALLIES } from './workload.ts'
+
+/** What becomes of the effects of instances. They may kill and pause the process on the way. */
+export interface Fates {
+  /** Of a request, an answer, an operation of a disk. */
+  latencyMs(): number
+  /** Of what the broker does by itself: markers, and requests in its queues. */
+  brokerLagMs(): number
+  request(instance: Instance, request: Request): RequestFate
+  answer(instance: Instance, request: Request, response: unknown): AnswerFate
+  disk(instance: Instance, operation: string, path: string): DiskFate
+  arrivesWithoutSender(): boolean
+}
+
+export class Violation extends Error {}
+
+export interface Instance {
+  readonly name: string
+  readonly disk: MemoryDisk
+  readonly process: SimProcess
+  readonly app: Druse
+  readonly regions: ReturnType<typeof simulated>['regions']
+  /** Why it ended without being told to. */
+  failure: unknown
+  hasStarted: boolean
+  isClosing: boolean
+}
+
+export interface WorldOptions {
+  readonly seed: number
+  readonly inOrder?: boolean
+  readonly trace?: ((line: string) => void) | undefined
+  readonly partitions: number
+  readonly fates: Fates
+  readonly settings?: Partial<DruseOptions>
+}
+
+const BROKER = { minSessionTimeoutMs: 100, transactionCleanUpIntervalMs: 500 }
+
+const SETTINGS = {
+  commitIntervalMs: 20,
+  sessionTimeoutMs: 1_500,
+  heartbeatIntervalMs: 300,
+  rebalanceTimeoutMs: 2_000,
+  transactionTimeoutMs: 2_000,
+  requestTimeoutMs: 1_000,
+  fetchMaxWaitMs: 400,
+  metadataMaxAgeMs: 5_000,
+  repartitionPurgeIntervalMs: 700,
+}
+
+export class World {
+  readonly simulation: Simulation
+  readonly ledger: Ledger
+  readonly instances: Instance[] = []
+  readonly partitions: number
+  /** Of the process that only looks. */
+  readonly wire: Wire
+  readonly observer: SimProcess
+  #broker: EmbeddedBroker | undefined
+  readonly #network: Network
+  readonly #fates: Fates
+  readonly #settings: Partial<DruseOptions>
+  readonly #broken: string[] = []
+  /** Bytes of each batch that was sent, by whom and at which sequence. */
+  readonly #batches = new Map<string, Buffer>()
+  /** Producer and epoch of transactional requests without an answer. */
+  readonly #struck = new Set<string>()
+  readonly #names = new Map<SimProcess, Instance>()
+
+  private constructor(options: WorldOptions) {
+    const { seed, inOrder = false, trace, partitions, fates, settings = {} } = options
+    this.simulation = new Simulation({ seed, inOrder, ...(trace && { trace }) })
+    this.partitions = partitions
+    this.#fates = fates
+    this.#settings = settings
+    this.ledger = new Ledger((law) => this.broken(law))
+    this.observer = this.simulation.process('observer')
+    const of = (process: SimProcess): Instance | undefined => this.#names.get(process)
+    this.#network = new Network(
+      this.simulation,
+      { connect: (purpose) => (this.#broker as EmbeddedBroker).wire().connect(purpose) },
+      {
+        latencyMs: () => fates.latencyMs(),
+        request: (process, request) => {
+          const instance = of(process)
+          return instance === undefined ? 'deliver' : fates.request(instance, request)
+        },
+        answer: (process, request, response) => {
+          const instance = of(process)
+          return instance === undefined ? 'deliver' : fates.answer(instance, request, response)
+        },
+        arrivesWithoutSender: () => fates.arrivesWithoutSender(),
+        sent: (process, request) => {
+          if (of(process) !== undefined) this.#sent(process, request)
+        },
+        carriedOut: (_, request, response) => this.ledger.carriedOut(request, response),
+        settled: (process, request, outcome) => {
+          if (of(process) !== undefined) this.#settled(request, outcome)
+        },
+      },
+    )
+    this.wire = this.#network.wireOf(this.observer)
+  }
+
+  static async open(options: WorldOptions): Promise<World> {
+    const world = new World(options)
+    const machine = world.simulation.process('broker')
+    const { fates } = options
+    const clock: Clock = {
+      ...machine.clock,
+      wake: (delayMs, callback) => machine.clock.wake(delayMs > 0 ? delayMs : fates.brokerLagMs(), callback),
+    }
+    world.#broker = await EmbeddedBroker.open({ clock, random: world.simulation.random.fork(), ...BROKER })
+    const topics = [INPUT, EXTRA, COPIES, TALLIES].map((topic) => ({
+      topic,
+      partitions: options.partitions,
+      replicationFactor: -1,
+      configs: { 'retention.ms': '-1' },
+    }))
+    const admin = world.wire.connect('admin')
+    await world.simulation.settle(
+      admin.send(-1, { api: 'CreateTopics', topics, timeoutMs: 1_000 }, 60_000),
+      60_000,
+    )
+    return world
+  }
+
+  /** A law does not hold. */
+  broken(law: string): void {
+    this.simulation.note(undefined, `LAW ${law}`)
+    this.#broken.push(law)
+  }
+
+  /** Errors: Violation. */
+  assertLaws(): void {
+    if (this.#broken.length > 0) throw new Violation(this.#broken.slice(0, 4).join('; '))
+  }
+
+  start(name: string, disk: MemoryDisk = memoryDisk()): Instance {
+    const process = this.simulation.process(name)
+    const { topology, regions } = simulated()
+    const app = new Druse(topology, {
+      ...SETTINGS,
+      ...this.#settings,
+      wire: this.#network.wireOf(process),
+      stateDir: simDisk(process, disk, {
+        latencyMs: () => this.#fates.latencyMs(),
+        operation: (_, operation, path) => this.#fates.disk(instance, operation, path),
+        writing: (_, path, writes) => this.#writing(path, writes),
+        movedAside: (_, path) => this.broken(`${name} moves ${path} aside`),
+      }),
+      clock: process.clock,
+      random: this.simulation.random.fork(),
+      logger: this.#logger(process),
+    })
+    const instance: Instance = {
+      name,
+      disk,
+      process,
+      app,
+      regions,
+      failure: undefined,
+      hasStarted: false,
+      isClosing: false,
+    }
+    process.onKilled(() => disk.crash())
+    this.#names.set(process, instance)
+    this.instances.push(instance)
+    app.onStateChange((state) => {
+      if (state === 'ERROR') instance.failure = app.health.error
+    })
+    app.start().then(
+      () => {
+        instance.hasStarted = true
+      },
+      (error: unknown) => {
+        instance.failure = error
+      },
+    )
+    return instance
+  }
+
+  /** Commits, leaves the group, and is gone. */
+  async close(instance: Instance, withinMs = 60_000): Promise<void> {
+    instance.isClosing = true
+    instance.process.resume()
+    if (!instance.process.isDead) {
+      const closed = instance.app.close({ timeoutMs: 10_000 }).then(() => true)
+      const gone = new Promise<false>((resolve) => instance.process.onKilled(() => resolve(false)))
+      await this.simulation.settle(Promise.race([closed, gone]), withinMs)
+    }
+    this.forget(instance)
+  }
+
+  /** Its process has ended, one way or another. */
+  forget(instance: Instance): void {
+    instance.process.kill()
+    const at = this.instances.indexOf(instance)
+    if (at >= 0) this.instances.splice(at, 1)
+  }
+
+  /** Everything committed so far: what a query may see at most. */
+  async checkQueries(): Promise<void> {
+    for (const { app, regions, process, hasStarted, failure, isClosing } of this.instances) {
+      if (!process.isRunning || !hasStarted || failure !== undefined || isClosing) continue
+      for (const group of ALL_GROUPS) {
+        let count: number | undefined
+        try {
+          count = await app.region(regions.counts).get(group)
+        } catch {
+          continue
+        }
+        const committed = this.committedCount(group)
+        if ((count ?? 0) > committed) {
+          this.broken(`a query sees count ${count} of ${group}, committed is ${committed}`)
+        }
+      }
+    }
+    this.assertLaws()
+  }
+
+  committedCount(group: string): number {
+    let count = 0
+    for (const { key, value } of Array.from(
+      { length: this.partitions },
+      (_, partition) => this.ledger.changes.get(`${changelogOf('counts')}/${partition}`) ?? [],
+    ).flat()) {
+      if (key === group && value !== null) count = Number(value.readBigInt64BE(0))
+    }
+    return count
+  }
+
+  /** What lies in a directory that nobody has open is what was committed, up to where it says it stands. */
+  async checkDisk(disk: MemoryDisk): Promise<void> {
+    for (const name of await disk.list('tasks')) {
+      if (name.includes('aside')) continue
+      const path = `tasks/${name}`
+      const store = await disk.open(path)
+      try {
+        const meta = readMeta(store)
+        if (meta !== undefined) await this.#checkStore(path, store, meta)
+      } finally {
+        await store.close()
+      }
+    }
+    this.assertLaws()
+  }
+
+  async #checkStore(path: string, store: Store, meta: StoreMeta): Promise<void> {
+    const partition = path.slice(path.lastIndexOf('-') + 1)
+    this.#checkSequence(path, meta)
+    for (const region of REGIONS) {
+      const position = meta.regions[regionKey(region)]?.position
+      if (position === undefined) continue
+      const changelog = `${changelogOf(region)}/${partition}`
+      const expected = this.ledger.fold(changelog, position)
+      const prefix = regionPrefix(region)
+      const found = new Map<string, Buffer>()
+      for await (const [key, value] of store.range({ gte: prefix })) {
+        const bytes = Buffer.from(key)
+        if (!bytes.subarray(0, prefix.length).equals(prefix)) break
+        found.set(bytes.subarray(prefix.length).toString('latin1'), readStoreValue(value).value)
+      }
+      const isSame =
+        found.size === expected.size &&
+        [...expected].every(([key, value]) => found.get(key)?.equals(value) === true)
+      if (!isSame) {
+        this.broken(
+          `${path} at sequence ${meta.sequence}: region ${region} at ${position} holds ${shown(found)}, its changelog says ${shown(expected)}`,
+        )
+      }
+    }
+  }
+
+  #checkSequence(path: string, { incarnation, sequence }: StoreMeta): void {
+    const committed = this.ledger.sequences.get(incarnation) ?? -1
+    if ((sequence ?? -1) > committed) {
+      this.broken(`${path} stands at sequence ${sequence}, committed is ${committed}`)
+    }
+  }
+
+  #writing(path: string, writes: readonly Write[]): void {
+    for (const [key, value] of writes) {
+      if (key.length !== 1 || key[0] !== META_KEY[0] || value === null) continue
+      this.#checkSequence(path, JSON.parse(Buffer.from(value).toString()) as StoreMeta)
+    }
+  }
+
+  #sent(process: SimProcess, request: Request): void {
+    if ('producerId' in request && this.#struck.has(`${request.producerId}:${request.producerEpoch}`)) {
+      this.broken(`${process.name} sends ${request.api} under an epoch that it had to give up`)
+    }
+    if (request.api !== 'Produce') return
+    for (const { topic, partition, records } of request.partitions) {
+      const bytes = Buffer.from(records)
+      const [producerId, epoch, sequence] = [
+        bytes.readBigInt64BE(43),
+        bytes.readInt16BE(51),
+        bytes.readInt32BE(53),
+      ]
+      if (this.#struck.has(`${producerId}:${epoch}`)) {
+        this.broken(`${process.name} produces under an epoch that it had to give up`)
+      }
+      const place = `${producerId}:${epoch} ${topic}/${partition}@${sequence}`
+      const before = this.#batches.get(place)
+      if (before !== undefined && !before.equals(bytes))
+        this.broken(`${place} is sent again with other bytes`)
+      this.#batches.set(place, bytes)
+    }
+  }
+
+  #settled(request: Request, outcome: Outcome<unknown>): void {
+    if (outcome.ok) return
+    if ('producerId' in request) this.#struck.add(`${request.producerId}:${request.producerEpoch}`)
+    if (request.api !== 'Produce' || request.transactionalId === null) return
+    const bytes = Buffer.from(request.partitions[0]?.records ?? [])
+    this.#struck.add(`${bytes.readBigInt64BE(43)}:${bytes.readInt16BE(51)}`)
+  }
+
+  #logger(process: SimProcess): Logger {
+    if (!this.simulation.isTraced) return SILENT
+    const at =
+      (level: string) =>
+      (details: object, message: string): void =>
+        this.simulation.note(process, `${level} ${message} ${rendered(details)}`)
+    return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+  }
+}
+
+const nothing = (): void => {}
+const SILENT: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing }
+
+function rendered(details: object): string {
+  return JSON.stringify(details, (_, inner: unknown) =>
+    inner instanceof Error ? inner.message : typeof inner === 'bigint' ? String(inner) : inner,
+  ).slice(0, 300)
+}
+
+function shown(entries: ReadonlyMap<string, Buffer>): string {
+  return `{${Array.from(entries, ([key, value]) => `${key}: ${value.toString('hex')}`)
+    .sort()
+    .join(', ')}}`
+}
