@@ -9,7 +9,7 @@ import { partitionKey } from './partition-key.ts'
 export function strike(what: string, reason: string): DruseError {
   return new DruseError(
     'TRANSACTION_INDEFINITE',
-    `Could not ${what}: ${reason}. Whether the transaction ended is read from the committed offsets`,
+    `Could not ${what}: ${reason}. Whether it was committed is read from Kafka`,
     { what, reason },
   )
 }

@@ -17,6 +17,9 @@ export interface OffsetToCommit extends TopicPartition {
   readonly metadata: string
 }
 
+/** Of all inputs of a task: they agree with one another, or the task cannot start. */
+export type TaskOffsets = readonly OffsetToCommit[]
+
 /** Who commits, as captured when the transaction's first record was processed. Outside of a group: NO_MEMBERSHIP. */
 export type CommitAs = Pick<Membership, 'memberId' | 'generationId' | 'groupInstanceId'>
 export const NO_MEMBERSHIP: CommitAs = { memberId: '', generationId: -1, groupInstanceId: null }
@@ -30,14 +33,17 @@ export interface CommitWriter {
   open(signal?: AbortSignal): Promise<void>
   /** Ends the use of this epoch. What is under way may still be carried out, until the next `open` fences it. */
   close(): void
-  /** Begins a commit that writes to these partitions: every one that `produce` will be given. */
-  begin(partitions: readonly TopicPartition[]): Promise<void>
+  /** Begins a commit of `as` that writes to these partitions: every one that `produce` will be given. */
+  begin(partitions: readonly TopicPartition[], groupId: string, as: CommitAs): Promise<void>
   /** Appends; resolves to the offset behind each partition's last record, by `partitionKey`. */
   produce(partitions: readonly PartitionBatches[]): Promise<ReadonlyMap<string, number>>
   /** Says whose offsets come with `commitOffsets`. May run beside `produce`. */
   addOffsets(groupId: string): Promise<void>
-  /** After `produce` and `addOffsets`. The generation fences: not the one of now, the one captured. */
-  commitOffsets(groupId: string, as: CommitAs, offsets: readonly OffsetToCommit[]): Promise<void>
+  /**
+   * After `produce` and `addOffsets`. The generation fences: not the one of now, the one captured. The offsets come
+   * by task: those of one stand in one request.
+   */
+  commitOffsets(groupId: string, as: CommitAs, offsets: readonly TaskOffsets[]): Promise<void>
   /** Resolved: everything of the commit is, or becomes, visible. */
   end(): Promise<void>
 }
@@ -45,10 +51,16 @@ export interface CommitWriter {
 /** Requests stay well below what a broker takes in one. */
 const OFFSETS_PER_REQUEST_MAX = 200
 
-export function* offsetChunks(offsets: readonly OffsetToCommit[]): Generator<readonly OffsetToCommit[]> {
-  for (let from = 0; from < offsets.length; from += OFFSETS_PER_REQUEST_MAX) {
-    yield offsets.slice(from, from + OFFSETS_PER_REQUEST_MAX)
+export function* offsetChunks(offsets: readonly TaskOffsets[]): Generator<readonly OffsetToCommit[]> {
+  let chunk: OffsetToCommit[] = []
+  for (const ofTask of offsets) {
+    if (chunk.length > 0 && chunk.length + ofTask.length > OFFSETS_PER_REQUEST_MAX) {
+      yield chunk
+      chunk = []
+    }
+    chunk.push(...ofTask)
   }
+  if (chunk.length > 0) yield chunk
 }
 
 /** Partitions beside one another, the batches of each one after the other; resolves to where the last of each ends. */

@@ -14,9 +14,9 @@ import {
   appendInOrder,
   type CommitAs,
   type CommitWriter,
-  type OffsetToCommit,
   offsetChunks,
   type PartitionBatches,
+  type TaskOffsets,
 } from './commit-writer.ts'
 import type { Compression } from './compression.ts'
 import { CODE, classifyTransactional, nameOf } from './error-codes.ts'
@@ -34,6 +34,8 @@ interface Epoch {
   readonly producerEpoch: number
   readonly connection: Connection
   readonly sequences: Map<string, number>
+  /** Of the commit under way, on the monotonic clock. */
+  deadlineMs: number
 }
 
 export class PlainWriter implements CommitWriter {
@@ -41,7 +43,6 @@ export class PlainWriter implements CommitWriter {
   readonly #compression: Compression | undefined
   #epoch: Epoch | undefined
   #stopOpening: (() => void) | undefined
-  #deadlineMs = 0
 
   constructor(cluster: Cluster, { compression }: { readonly compression?: Compression } = {}) {
     this.#cluster = cluster
@@ -75,7 +76,7 @@ export class PlainWriter implements CommitWriter {
           return new Again(nameOf(errorCode))
         },
       )
-      this.#epoch = { producerId, producerEpoch, connection, sequences: new Map() }
+      this.#epoch = { producerId, producerEpoch, connection, sequences: new Map(), deadlineMs: 0 }
       log.debug({ producerId, producerEpoch }, 'producer: ready')
     } catch (error) {
       connection.destroy()
@@ -90,8 +91,18 @@ export class PlainWriter implements CommitWriter {
     if (this.#epoch !== undefined) this.#giveUp(this.#epoch)
   }
 
-  async begin(): Promise<void> {
-    this.#deadlineMs = this.#cluster.clock.monotonicMs() + this.#cluster.retryBudgetMs
+  /**
+   * Asks whether the membership still holds: nothing but the offsets is fenced, so an owner that was frozen must not
+   * begin to append. One that is frozen between this and its appends does.
+   */
+  begin(_: readonly TopicPartition[], groupId: string, as: CommitAs): Promise<void> {
+    return this.#under(async (epoch) => {
+      epoch.deadlineMs = this.#cluster.clock.monotonicMs() + this.#cluster.retryBudgetMs
+      await this.#askGroup(epoch, groupId, { api: 'Heartbeat', groupId, ...as }, ({ errorCode }) => ({
+        // The group is about to change, and waits for this commit.
+        errorCode: errorCode === CODE.REBALANCE_IN_PROGRESS ? CODE.NONE : errorCode,
+      }))
+    })
   }
 
   produce(partitions: readonly PartitionBatches[]): Promise<ReadonlyMap<string, number>> {
@@ -101,22 +112,32 @@ export class PlainWriter implements CommitWriter {
   /** OffsetCommit says it by itself. */
   async addOffsets(): Promise<void> {}
 
-  commitOffsets(groupId: string, as: CommitAs, offsets: readonly OffsetToCommit[]): Promise<void> {
+  commitOffsets(groupId: string, as: CommitAs, offsets: readonly TaskOffsets[]): Promise<void> {
     const { memberId, generationId, groupInstanceId } = as
-    const what = `commit offsets of group '${groupId}'`
     return this.#under(async (epoch) => {
       for (const partitions of offsetChunks(offsets)) {
         const who = { groupId, memberId, generationId, groupInstanceId }
-        await this.#send(
-          epoch,
-          what,
-          { api: 'OffsetCommit', ...who, partitions },
-          (budgetMs) => this.#cluster.coordinator('group', groupId, budgetMs),
-          () => this.#cluster.forgetCoordinator('group', groupId),
-          (answer) => worst(partitions, answer.partitions),
+        await this.#askGroup(epoch, groupId, { api: 'OffsetCommit', ...who, partitions }, (answer) =>
+          worst(partitions, answer.partitions),
         )
       }
     })
+  }
+
+  async #askGroup<R extends Request>(
+    epoch: Epoch,
+    groupId: string,
+    request: R,
+    verdictOf: (answer: ResponseOf<R>) => Verdict,
+  ): Promise<void> {
+    await this.#send(
+      epoch,
+      `commit offsets of group '${groupId}'`,
+      request,
+      (budgetMs) => this.#cluster.coordinator('group', groupId, budgetMs),
+      () => this.#cluster.forgetCoordinator('group', groupId),
+      verdictOf,
+    )
   }
 
   /** Each step is visible by itself. */
@@ -169,7 +190,7 @@ export class PlainWriter implements CommitWriter {
 
   /** The same request until it is answered for good, or the commit's time is over. */
   async #send<R extends Request>(
-    { connection }: Epoch,
+    epoch: Epoch,
     what: string,
     request: R,
     find: (budgetMs: number) => Promise<number | Again>,
@@ -177,26 +198,35 @@ export class PlainWriter implements CommitWriter {
     verdictOf: (answer: ResponseOf<R>) => Verdict,
   ): Promise<ResponseOf<R>> {
     for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, LAST_RETRY_MS)) {
-      const node = await find(this.#timeLeft(what))
+      const node = await find(this.#timeLeft(epoch, what))
       let reason: string
       if (node instanceof Again) reason = node.reason
       else {
-        const outcome: Outcome<ResponseOf<R>> = await connection.send(node, request, this.#timeLeft(what))
+        const outcome: Outcome<ResponseOf<R>> = await epoch.connection.send(
+          node,
+          request,
+          this.#timeLeft(epoch, what),
+        )
         if (outcome.ok) {
           const { errorCode, ...where } = verdictOf(outcome.response)
           if (errorCode === CODE.NONE) return outcome.response
           if (!isRepeatable(errorCode)) throw gaveUp(what, errorCode, where)
           reason = nameOf(errorCode)
-        } else reason = reasonOf(outcome)
+        } else {
+          this.#cluster.forgetNode(node)
+          reason = reasonOf(outcome)
+        }
         forget()
       }
-      if (this.#cluster.clock.monotonicMs() + pauseMs >= this.#deadlineMs) throw strike(what, reason)
+      if (this.#cluster.clock.monotonicMs() + pauseMs >= epoch.deadlineMs) throw strike(what, reason)
       await pause(this.#cluster.clock, pauseMs)
     }
   }
 
-  #timeLeft(what: string): number {
-    const left = this.#deadlineMs - this.#cluster.clock.monotonicMs()
+  #timeLeft(epoch: Epoch, what: string): number {
+    // Another request under it has failed for good: this one is not asked any more either.
+    if (this.#epoch !== epoch) throw strike(what, 'the producer was given up')
+    const left = epoch.deadlineMs - this.#cluster.clock.monotonicMs()
     if (left <= 0) throw strike(what, 'the time of the commit is over')
     return Math.min(left, this.#cluster.requestTimeoutMs)
   }

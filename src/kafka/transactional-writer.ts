@@ -16,9 +16,9 @@ import {
   appendInOrder,
   type CommitAs,
   type CommitWriter,
-  type OffsetToCommit,
   offsetChunks,
   type PartitionBatches,
+  type TaskOffsets,
 } from './commit-writer.ts'
 import type { Compression } from './compression.ts'
 import { CODE, classifyTransactional, nameOf } from './error-codes.ts'
@@ -140,7 +140,7 @@ export class TransactionalWriter implements CommitWriter {
     })
   }
 
-  commitOffsets(groupId: string, as: CommitAs, offsets: readonly OffsetToCommit[]): Promise<void> {
+  commitOffsets(groupId: string, as: CommitAs, offsets: readonly TaskOffsets[]): Promise<void> {
     const { memberId, generationId, groupInstanceId } = as
     return this.#under(async (epoch) => {
       for (const partitions of offsetChunks(offsets)) {

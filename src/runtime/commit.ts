@@ -44,11 +44,11 @@ export async function commit(
   const { tasks, as } = transaction
   const batches = makeBatches(tasks)
 
-  await writer.begin(batches)
+  await writer.begin(batches, groupId, as)
   const [ends] = await Promise.all([writer.produce(batches), writer.addOffsets(groupId)])
 
   const commits = tasks.map((sealed) => ({ sealed, next: sealed.state.advance(sealed, ends) }))
-  const offsets: OffsetToCommit[] = commits.flatMap(({ sealed, next }) =>
+  const offsets = commits.map(({ sealed, next }) =>
     sealed.positions.map((at) => ({ ...at, metadata: sealed.state.metadata(next, at) })),
   )
   await writer.commitOffsets(groupId, as, offsets)
@@ -61,7 +61,7 @@ export async function commit(
       if (error !== undefined) notStored.push({ task: sealed.task, error })
     }),
   )
-  return { offsets, notStored }
+  return { offsets: offsets.flat(), notStored }
 }
 
 /**
@@ -74,12 +74,12 @@ export async function commitFirstStarts(
   groupId: string,
   writer: CommitWriter,
 ): Promise<void> {
-  await writer.begin([])
+  await writer.begin([], groupId, as)
   await writer.addOffsets(groupId)
   await writer.commitOffsets(
     groupId,
     as,
-    starts.flatMap(({ offsets }) => offsets),
+    starts.map(({ offsets }) => offsets),
   )
   await writer.end()
 }

@@ -312,7 +312,11 @@ async function commitOffsets(
       if (!writer.isOpen) await writer.open()
       await writer.begin([])
       await writer.addOffsets(application)
-      await writer.commitOffsets(application, membership, offsets)
+      await writer.commitOffsets(
+        application,
+        membership,
+        offsets.map((at) => [at]),
+      )
       await writer.end()
     } catch (error) {
       if (!(error instanceof DruseError) || error.kind !== 'transient') throw error

@@ -8,6 +8,7 @@ import type { DruseSettings } from './options.ts'
 import { inputsOf, type TaskId, taskName } from './plan.ts'
 import type { RestoreContext } from './restore-task.ts'
 import { type FirstStart, planFirstStart, type TakenTask, takeTask } from './take.ts'
+import { encodeMetadata, type TaskMetadata } from './task-metadata.ts'
 
 export interface TakerHandlers {
   taken(task: TakenTask, signal: AbortSignal): void
@@ -118,7 +119,35 @@ export class Taker {
     const taken = await this.#attempt(id, signal, () =>
       takeTask(this.#context, id, metadata, positions, signal),
     )
-    if (taken !== undefined) this.#handlers.taken(taken, signal)
+    if (taken === undefined) return
+    if (metadata.guarantee === 'exactly_once' && this.#settings.processingGuarantee === 'at_least_once') {
+      await taken.state.close()
+      await this.#changeGuarantee(id, metadata, positions, signal)
+    } else this.#handlers.taken(taken, signal)
+  }
+
+  /**
+   * Committed before the first record, like a first start: what a commit without a transaction leaves behind when it
+   * fails must not be looked at as what transactions leave behind.
+   */
+  async #changeGuarantee(
+    id: TaskId,
+    metadata: TaskMetadata,
+    positions: ReadonlyMap<string, number>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { surroundings } = this.#context
+    const { plan } = surroundings
+    const next = { ...metadata, guarantee: 'at_least_once', sequence: metadata.sequence + 1 } as const
+    const offsets = inputsOf(plan, id).flatMap((at) => {
+      const offset = positions.get(partitionKey(at))
+      if (offset === undefined) return []
+      const topic = surroundings.topicHash(at.topic)
+      return [{ ...at, offset, metadata: encodeMetadata({ ...next, offset, topic }) }]
+    })
+    if (signal.aborted) return
+    await this.#handlers.firstStarts([{ id, offsets }], signal)
+    await this.#takeAll([id], new Map(), signal)
   }
 
   /** Undefined: given up, or failed and told. What may pass by itself is tried until it does. */

@@ -124,7 +124,7 @@ export class TransactionalProducer {
     await this.#writer.begin(partitions)
     await Promise.all([this.#writer.produce(partitions), this.#writer.addOffsets(this.#group)])
     await this.#writer.commitOffsets(this.#group, NO_MEMBERSHIP, [
-      { ...positionAt, offset: position, metadata: '' },
+      [{ ...positionAt, offset: position, metadata: '' }],
     ])
     await this.#writer.end()
   }

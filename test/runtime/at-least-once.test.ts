@@ -10,13 +10,15 @@ import {
   readTopic,
   string,
   type TopicPartition,
+  Topology,
   type Wire,
 } from '../../src/index.ts'
 import { CODE } from '../../src/kafka/error-codes.ts'
+import { PlainWriter } from '../../src/kafka/plain-writer.ts'
 import type { Request, Requests, Responses } from '../../src/ports.ts'
 import { decodeMetadata } from '../../src/runtime/task-metadata.ts'
 import { type Fate, type Fates, type Instance, type InstanceOptions, PATIENT } from './instance.ts'
-import { Stage } from './stage.ts'
+import { Stage, strings } from './stage.ts'
 import { drained, feed, INPUTS, keyOf, makeTopics, tally, verify } from './tally.ts'
 
 let stage: Stage
@@ -228,6 +230,49 @@ describe('crashes', () => {
   })
 })
 
+describe('many tasks', () => {
+  test('offsets of one task are committed in one request: half of them would say nothing', async () => {
+    const three = (): Topology => {
+      const t = new Topology('three')
+      t.stream(['a', 'b', 'c'], strings).to('out')
+      return t
+    }
+    await stage.topics('out', ...['a', 'b', 'c'].map((topic) => ({ topic, partitions: 67 })))
+    const disk = memoryDisk()
+    const sizes: number[] = []
+    const one = await stage.run(three, {
+      ...PATIENT,
+      disk,
+      processingGuarantee: 'at_least_once',
+      commitIntervalMs: 300,
+      fates: (request) => {
+        if (request.api !== 'OffsetCommit' || request.partitions.length < 3) return 'pass'
+        sizes.push(request.partitions.length)
+        return 'pass'
+      },
+    })
+    const records = Array.from({ length: 2_000 }, (_, i) => ({ key: `k${i}`, value: 'v' }))
+    await stage.send('a', records, strings)
+    await stage.drained(three)
+    expect(sizes.length).toBeGreaterThan(0)
+    expect(sizes.filter((size) => size % 3 !== 0)).toEqual([])
+    expect(Math.max(...sizes)).toBeGreaterThan(100)
+    await one.close()
+  })
+})
+
+describe('the producer without transactions', () => {
+  const nobody = { memberId: 'nobody', generationId: 1, groupInstanceId: null }
+
+  test('begins nothing for who is no member any more, since appends are not fenced', async () => {
+    const writer = new PlainWriter(stage.cluster)
+    await writer.open()
+    const begun = writer.begin([], 'tally', nobody)
+    await expect(begun).rejects.toMatchObject({ code: 'MEMBERSHIP_LOST' })
+    expect(writer.isOpen).toBe(false)
+  })
+})
+
 describe('changing the guarantee', () => {
   test('to exactly-once: what stands beyond the last commit is taken over, and the next commit says so', async () => {
     await feed(stage.wire)
@@ -247,6 +292,34 @@ describe('changing the guarantee', () => {
     await third.app.untilRunning()
     expect(third.logged('state replayed')).toBe(false)
     expect(third.logged('moved aside')).toBe(false)
+    await verifyAtLeast(third.app)
+  })
+
+  test('to at-least-once: it is committed before the first record, so that a first commit may fail', async () => {
+    const disk = memoryDisk()
+    await feed(stage.wire, 0, 200)
+    const first = await instance({ disk, processingGuarantee: 'exactly_once' }).start()
+    await stage.drained(tally)
+    await first.app.close()
+    await feed(stage.wire, 200, INPUTS)
+    const second = instance({
+      disk,
+      fates: (request) => {
+        const moves =
+          request.api === 'OffsetCommit' &&
+          request.partitions.some(
+            (at) => isRepartition(at) && decodeMetadata(at.metadata, 'here').streamTimeMs > 1_199,
+          )
+        return moves ? 'crashBefore' : 'pass'
+      },
+    })
+    await second.start()
+    await second.fell
+    expect(await guarantees()).toEqual(['at_least_once', 'at_least_once', 'at_least_once'])
+    const third = await instance({ disk }).start()
+    await third.app.untilRunning()
+    await stage.drained(tally)
+    expect(third.app.health.healthy).toBe(true)
     await verifyAtLeast(third.app)
   })
 

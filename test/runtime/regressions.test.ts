@@ -453,7 +453,7 @@ describe('a producer that was given up', () => {
       await writer.produce(batches)
       await writer.addOffsets('group')
       await writer.commitOffsets('group', NO_MEMBERSHIP, [
-        { topic: 'in', partition: 0, offset: 1, metadata: value },
+        [{ topic: 'in', partition: 0, offset: 1, metadata: value }],
       ])
       await writer.end()
     }

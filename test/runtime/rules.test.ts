@@ -352,7 +352,7 @@ describe('topics that change under a running application', () => {
     await tool.open()
     await tool.begin([])
     await tool.addOffsets('tally')
-    await tool.commitOffsets('tally', NO_MEMBERSHIP, offsets)
+    await tool.commitOffsets('tally', NO_MEMBERSHIP, [offsets])
     await tool.end()
     tool.close()
     const second = await instance({ disk: first.disk }).start()

@@ -167,7 +167,7 @@ export class Stage {
     await writer.open()
     await writer.begin([])
     await writer.addOffsets(group)
-    await writer.commitOffsets(group, NO_MEMBERSHIP, [{ ...at, offset, metadata }])
+    await writer.commitOffsets(group, NO_MEMBERSHIP, [[{ ...at, offset, metadata }]])
     await writer.end()
     writer.close()
   }
