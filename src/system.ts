@@ -2,6 +2,9 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock, Logger, Random } from './ports.ts'
 
+/** Beyond it a timer of Node's fires at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1
+
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
@@ -10,7 +13,7 @@ export const systemClock: Clock = {
       const immediate = setImmediate(callback)
       return () => clearImmediate(immediate)
     }
-    const timer = setTimeout(callback, Math.ceil(delayMs))
+    const timer = setTimeout(callback, Math.min(Math.ceil(delayMs), TIMER_MS_MAX))
     return () => clearTimeout(timer)
   },
 }

@@ -30,9 +30,13 @@ export interface FetcherOptions {
 }
 
 export interface FetcherHandlers {
+  /** If it throws, the partition has failed. */
   deliver(delivery: Delivery): void
-  /** The partition is no longer read. Errors: OFFSET_OUT_OF_RANGE, BATCH_CORRUPT, BATCH_UNSUPPORTED, BATCH_TOO_LARGE, KAFKA_REFUSED. */
-  failed(partition: TopicPartition, error: DruseError): void
+  /**
+   * The partition is no longer read. Errors: OFFSET_OUT_OF_RANGE, BATCH_CORRUPT, BATCH_UNSUPPORTED, BATCH_TOO_LARGE,
+   * KAFKA_REFUSED, what `deliver` threw.
+   */
+  failed(partition: TopicPartition, error: unknown): void
 }
 
 interface Reading extends TopicPartition {
@@ -196,32 +200,18 @@ export class Fetcher {
       } else this.#fail(reading, unexpected(`read ${reading.topic}/${reading.partition}`, code))
       return
     }
-    let visible: ReturnType<typeof visibleBatches>
     try {
-      visible = visibleBatches(answer, reading.offset, this.#options.isolation)
+      const { batches, nextOffset } = visibleBatches(answer, reading.offset, this.#options.isolation)
+      const { lastStableOffset, highWatermark } = answer
+      this.#handlers.deliver({ ...where(reading), batches, nextOffset, lastStableOffset, highWatermark })
+      // What was not taken in has not been passed.
+      reading.offset = nextOffset
     } catch (error) {
-      if (!(error instanceof DruseError)) throw error
       this.#fail(reading, error)
-      return
     }
-    reading.offset = visible.nextOffset
-    this.#deliver(reading, visible.batches, answer)
   }
 
-  #deliver(reading: Reading, batches: readonly VisibleBatch[], answer: FetchedPartition): void {
-    const { topic, partition, offset } = reading
-    const { lastStableOffset, highWatermark } = answer
-    this.#handlers.deliver({
-      topic,
-      partition,
-      batches,
-      nextOffset: offset,
-      lastStableOffset,
-      highWatermark,
-    })
-  }
-
-  #fail(reading: Reading, error: DruseError): void {
+  #fail(reading: Reading, error: unknown): void {
     this.remove(reading)
     this.#handlers.failed(where(reading), error)
   }

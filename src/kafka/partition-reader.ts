@@ -69,7 +69,7 @@ export class PartitionReader {
       .catch((error: unknown) => this.#end(delivery, reading, error))
   }
 
-  #failed(partition: TopicPartition, error: DruseError): void {
+  #failed(partition: TopicPartition, error: unknown): void {
     const reading = this.#readings.get(partitionKey(partition))
     if (reading !== undefined) this.#end(partition, reading, error)
   }

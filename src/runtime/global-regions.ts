@@ -12,7 +12,7 @@ import type { Store, Write } from '../ports.ts'
 import type { GlobalRegion } from '../region/definition.ts'
 import { clearRange } from '../region/range.ts'
 import { RegionReplica } from '../region/replica.ts'
-import { prepared } from './preparation.ts'
+import { preparationOf, prepared } from './preparation.ts'
 import { deleteRetentionMs, type Surroundings } from './surroundings.ts'
 import { definitionOf, shortHash } from './task-metadata.ts'
 
@@ -133,7 +133,7 @@ export class GlobalRegions {
     const entries = this.#surroundings.entries(region.name)
     const records = [...recordsOf(delivery.batches)]
     const preparing = (): Promise<void>[] =>
-      records.flatMap(({ value }) => (value === null ? [] : (entries.value.prepare?.(value) ?? [])))
+      records.flatMap(({ value }) => preparationOf(entries.value, value) ?? [])
     await prepared(preparing, {
       clock: this.#surroundings.clock,
       signal: this.#closing.signal,

@@ -10,7 +10,7 @@ import { isTimestamp, storable } from '../region/layout.ts'
 import type { SourceNode } from '../topology/graph.ts'
 import { StreamRecord } from '../topology/record.ts'
 import type { TopicPartition } from '../types.ts'
-import { prepared } from './preparation.ts'
+import { preparationOf, prepared } from './preparation.ts'
 
 export interface InputCodecs {
   readonly key: Codec<unknown>
@@ -194,12 +194,14 @@ export class InputQueue {
     const preparing = new Set<Promise<void>>()
     const { key, value } = this.#codecs
     if (!key.prepare && !value.prepare) return preparing
-    for (const raw of recordsOf(batches)) {
-      const pending = [
-        raw.key === null ? undefined : key.prepare?.(raw.key),
-        raw.value === null ? undefined : value.prepare?.(raw.value),
-      ]
-      for (const promise of pending) if (promise !== undefined) preparing.add(promise)
+    try {
+      for (const raw of recordsOf(batches)) {
+        for (const pending of [preparationOf(key, raw.key), preparationOf(value, raw.value)]) {
+          if (pending !== undefined) preparing.add(pending)
+        }
+      }
+    } catch {
+      // Nothing behind it will be decoded: `head` says so when its turn comes.
     }
     return preparing
   }

@@ -1,7 +1,7 @@
 /** What decoding needs beside the bytes themselves, the schemas that they were written with, is fetched beforehand. */
 import { DruseError } from '../errors.ts'
 import { pause } from '../kafka/retry.ts'
-import type { Clock } from '../ports.ts'
+import type { Clock, Codec } from '../ports.ts'
 
 const REGISTRY_RETRY_MS = 500
 
@@ -30,5 +30,15 @@ export async function prepared(
     if (error === undefined) return
     waiting(error)
     await pause(clock, REGISTRY_RETRY_MS, signal)
+  }
+}
+
+/** Of one key or value; a `prepare` that throws is one that rejects. */
+export function preparationOf(codec: Codec<unknown>, bytes: Uint8Array | null): Promise<void> | undefined {
+  if (bytes === null) return undefined
+  try {
+    return codec.prepare?.(bytes)
+  } catch (error) {
+    return Promise.reject(error)
   }
 }

@@ -339,10 +339,26 @@ function notCommitted(application: string): DruseError {
   )
 }
 
-function checkPosition(to: ResetPosition | undefined): void {
-  if (typeof to !== 'object') return
-  const [name, value] = Object.entries(to)[0] as [string, number]
-  const least = name === 'shiftBy' ? Number.MIN_SAFE_INTEGER : 0
+const LEAST_POSITIONS: ReadonlyMap<string, number> = new Map([
+  ['offset', 0],
+  ['timestampMs', 0],
+  ['shiftBy', Number.MIN_SAFE_INTEGER],
+])
+
+/** From JavaScript or a configuration file anything may come, and a reset deletes. */
+function checkPosition(to: unknown): void {
+  if (to === undefined || to === 'earliest' || to === 'latest') return
+  const entries = typeof to === 'object' && to !== null ? Object.entries(to) : []
+  const [name, value] = entries[0] ?? ['', undefined]
+  const least = LEAST_POSITIONS.get(name)
+  if (entries.length !== 1 || least === undefined) {
+    const found = entries.length > 0 ? `an object with ${entries.map(([key]) => key).join(', ')}` : String(to)
+    const known = [...LEAST_POSITIONS.keys()].join(', ')
+    throw new DruseError(
+      'OPTION_INVALID',
+      `to is ${found}; give 'earliest', 'latest', or an object with one of ${known}`,
+    )
+  }
   if (Number.isSafeInteger(value) && value >= least) return
   throw new DruseError('OPTION_INVALID', `${name} is ${value}; it has to be a whole number from ${least}`)
 }

@@ -10,11 +10,13 @@ import {
   localRegistry,
   memoryDisk,
   type Registry,
+  type Serde,
   type StreamRecord,
   string,
   Topology,
   type WritableRegion,
 } from '../../src/index.ts'
+import { Fetcher } from '../../src/kafka/fetcher.ts'
 import { BATCH_OVERHEAD_BYTES, DECOMPRESSED_BYTES_MAX } from '../../src/kafka/record-batch.ts'
 import type { Api } from '../../src/ports.ts'
 import type { Fates, Instance } from './instance.ts'
@@ -719,34 +721,96 @@ describe('input that cannot be read at all', () => {
   /** The same, with content that would fill the memory. */
   const bomb = withContent(noGzip, gzipSync(Buffer.alloc(DECOMPRESSED_BYTES_MAX + 1)))
 
-  test.each([
-    ['cannot be decompressed', noGzip, 'BATCH_CORRUPT', /cannot be decompressed \(gzip\)/],
-    ['becomes too large', bomb, 'BATCH_TOO_LARGE', /bytes of gzip that become more than/],
-  ] as const)(
-    'a batch that %s stops its task, others go on; nothing behind it is passed over',
-    async (...row) => {
-      const [, damaged, code, message] = row
-      const topology = (): Topology => {
-        const t = new Topology('packed')
-        t.stream('in', strings).to('out')
-        return t
+  /** As Avro: something has to be fetched before a value can be decoded. */
+  const prepared = (prepare: (text: string) => Promise<void> | undefined): Serde<string> => ({
+    ...string,
+    open: async (context) => {
+      const codec = await string.open(context)
+      return {
+        encode: (value) => codec.encode(value),
+        decode: (bytes) => codec.decode(bytes),
+        prepare: (bytes) => prepare(codec.decode(bytes)),
       }
-      await stage.topics({ topic: 'in', partitions: 2 }, 'out')
-      await stage.produce({ topic: 'in', partition: 0 }, plain('before'))
-      await stage.produceBatch({ topic: 'in', partition: 0 }, damaged)
-      await stage.produce({ topic: 'in', partition: 0 }, plain('after'))
-      await stage.produce({ topic: 'in', partition: 1 }, plain('beside'))
-      const disk = memoryDisk()
-      const one = await stage.run(topology, { disk })
-      const error = await failure(one)
-      expect(error).toMatchObject({ code, details: { topic: 'in', partition: 0, offset: 1 } })
-      expect(error.message).toMatch(message)
-      await expect.poll(async () => (await stage.read('out')).map(([, value]) => value)).toContain('beside')
-      expect((await stage.committed('packed', { topic: 'in', partition: 0 }))?.offset).toBeLessThanOrEqual(1)
-      expect((await stage.read('out')).map(([, value]) => value)).not.toContain('after')
-      expect(one.app.state).toBe('RUNNING')
+    },
+  })
+
+  describe.each([
+    ['of a serde that prepares nothing', string],
+    ['of a serde that waits for something', prepared(async () => {})],
+    ['of a serde that waits for nothing any more', prepared(() => undefined)],
+  ])('%s', (_, value) => {
+    test.each([
+      ['cannot be decompressed', noGzip, 'BATCH_CORRUPT', /cannot be decompressed \(gzip\)/],
+      ['becomes too large', bomb, 'BATCH_TOO_LARGE', /bytes of gzip that become more than/],
+    ] as const)(
+      'a batch that %s stops its task, others go on; nothing behind it is passed over',
+      async (...row) => {
+        const [, damaged, code, message] = row
+        const topology = (): Topology => {
+          const t = new Topology('packed')
+          t.stream('in', { key: string, value }).to('out')
+          return t
+        }
+        await stage.topics({ topic: 'in', partitions: 2 }, 'out')
+        await stage.produce({ topic: 'in', partition: 0 }, plain('before'))
+        await stage.produceBatch({ topic: 'in', partition: 0 }, damaged)
+        await stage.produce({ topic: 'in', partition: 0 }, plain('after'))
+        await stage.produce({ topic: 'in', partition: 1 }, plain('beside'))
+        const disk = memoryDisk()
+        const one = await stage.run(topology, { disk })
+        const error = await failure(one)
+        expect(error).toMatchObject({ code, details: { topic: 'in', partition: 0, offset: 1 } })
+        expect(error.message).toMatch(message)
+        await expect.poll(async () => (await stage.read('out')).map(([, value]) => value)).toContain('beside')
+        expect((await stage.committed('packed', { topic: 'in', partition: 0 }))?.offset).toBeLessThanOrEqual(
+          1,
+        )
+        expect((await stage.read('out')).map(([, value]) => value)).not.toContain('after')
+        expect(one.app.state).toBe('RUNNING')
+      },
+    )
+  })
+
+  test('a serde whose prepare throws: decoding has the last word', async () => {
+    const value = prepared((text) => {
+      if (text !== 'fine') throw new Error(`what is '${text}'?`)
+      return undefined
+    })
+    const topology = (): Topology => {
+      const t = new Topology('throwing')
+      t.stream('in', { key: string, value }).to('out')
+      return t
+    }
+    await stage.topics('in', 'out')
+    await stage.say('in', ['k', 'fine'], ['k', 'odd'], ['k', 'fine'])
+    await stage.run(topology)
+    await stage.drained(topology)
+    expect((await stage.read('out')).map(([, value]) => value)).toEqual(['fine', 'odd', 'fine'])
+  })
+})
+
+test('what a reader cannot take in has not been read: it fails, and goes no further', async () => {
+  const at = { topic: 'in', partition: 0 }
+  await stage.topics('in')
+  await stage.say('in', ['k', '1'])
+  const delivered: number[] = []
+  const failed = Promise.withResolvers<unknown>()
+  const fetcher = new Fetcher(
+    stage.cluster,
+    { isolation: 'read_committed' },
+    {
+      deliver: ({ nextOffset }) => {
+        delivered.push(nextOffset)
+        throw new Error('no room')
+      },
+      failed: (_, error) => failed.resolve(error),
     },
   )
+  fetcher.add(at, 0)
+  expect(await failed.promise).toMatchObject({ message: 'no room' })
+  await stage.say('in', ['k', '2'])
+  expect(delivered).toHaveLength(1)
+  fetcher.close()
 })
 
 /** A batch with another payload, whose checksum fits. */

@@ -218,12 +218,41 @@ describe('where inputs go on', () => {
     expect(inputsOf(await reset(counting(), { to: { offset: 1 } }))).toEqual(['in/0: 5 -> 3'])
   })
 
-  test.each([{ offset: -1 }, { offset: 0.5 }, { shiftBy: 0.5 }, { timestampMs: -5 }])(
-    '%j is refused',
-    async (to) => {
-      await expect(reset(counting(), { to })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
-    },
-  )
+  test.each<unknown>([
+    { offset: -1 },
+    { offset: 0.5 },
+    { offset: '3' },
+    { shiftBy: 0.5 },
+    { timestampMs: -5 },
+    'erliest',
+    '',
+    7,
+    null,
+    {},
+    { foo: 1 },
+    { toString: 1 },
+    { offset: 3, shiftBy: 1 },
+  ])('%j is refused, before anything is changed', async (to) => {
+    const before = await stage.committed('app', IN)
+    const seen: Request[] = []
+    const wire = {
+      connect: (purpose: Purpose): Connection => {
+        const inner = stage.wire.connect(purpose)
+        return {
+          destroy: () => inner.destroy(),
+          send: (node, request, timeoutMs) => {
+            seen.push(request)
+            return inner.send(node, request, timeoutMs)
+          },
+        }
+      },
+    }
+    await expect(reset(counting(), { wire, to: to as never })).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+    })
+    expect(seen).toEqual([])
+    expect(await stage.committed('app', IN)).toEqual(before)
+  })
 
   test('a topic that is no input is refused', async () => {
     const refused = reset(counting(), { to: 'latest', topics: ['out'] })
