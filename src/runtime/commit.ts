@@ -88,9 +88,9 @@ export async function commitFirstStarts(
 function makeBatches(tasks: SealedTransaction['tasks']): PartitionBatches[] {
   const batches = new TransactionBatches()
   for (const { task, outputs, overlays, state } of tasks) {
-    for (const { to, timestamp, key, value, headers } of outputs) {
+    outputs.forEach((to, timestamp, key, value, headers) => {
       batches.add(to, to.maxRecordBytes, timestamp, key, value, headers)
-    }
+    })
     for (const [region, overlay] of overlays) {
       const to = state.changelog(region)
       task.parts.get(region)?.forEachChange(overlay, (key, value, timestamp) => {
@@ -104,7 +104,7 @@ function makeBatches(tasks: SealedTransaction['tasks']): PartitionBatches[] {
 /** Whether a partition is one of a sealed task's own: to find who is to blame for what Kafka refused. */
 export function concerns(sealed: SealedTransaction['tasks'][number], key: string): boolean {
   const { outputs, overlays, positions, state } = sealed
-  if (outputs.some(({ to }) => partitionKey(to) === key)) return true
+  if (outputs.destinations.some((to) => partitionKey(to) === key)) return true
   if (positions.some((at) => partitionKey(at) === key)) return true
   return [...overlays].some(
     ([region, overlay]) => overlay.size > 0 && partitionKey(state.changelog(region)) === key,

@@ -17,16 +17,9 @@ import { operatorFailed } from '../topology/steps.ts'
 import type { ErrorPolicy, Header, TopicPartition } from '../types.ts'
 import type { OutputTopic } from './chosen-topics.ts'
 import type { Head, InputQueue } from './input-queue.ts'
+import { type Output, OutputLog } from './output-log.ts'
 import { type Destination, Placement, type TopicDestinations } from './placement.ts'
 import { type TaskId, taskName } from './plan.ts'
-
-export interface Output {
-  readonly to: Destination
-  readonly timestamp: number
-  readonly key: Uint8Array | null
-  readonly value: Uint8Array | null
-  readonly headers: readonly Header[]
-}
 
 /** Everything outside of its own state that a task needs to turn records into effects. */
 export interface TaskSurroundings {
@@ -41,7 +34,7 @@ export interface TaskSurroundings {
 /** The effects of a task since its last seal, final. */
 export interface SealedTask {
   readonly task: Task
-  readonly outputs: readonly Output[]
+  readonly outputs: OutputLog
   readonly overlays: ReadonlyMap<string, EntryTable>
   /** Of all input partitions, moved or not. */
   readonly positions: readonly (TopicPartition & { readonly offset: number })[]
@@ -70,7 +63,7 @@ export class Task {
   readonly #undoable: boolean
   #sequence: number
   #streamTimeMs: number
-  #outputs: Output[] = []
+  #outputs = new OutputLog()
   #outputBytes = 0
   #committedPositions: string
   #recordTimestamp = 0
@@ -122,7 +115,7 @@ export class Task {
   /** Whether there is anything to commit. */
   get isDirty(): boolean {
     if (this.#hasFailed) return false
-    return this.#outputs.length > 0 || this.#positionsText() !== this.#committedPositions
+    return this.#outputs.size > 0 || this.#positionsText() !== this.#committedPositions
   }
 
   /** For the entries that operators put without a time. */
@@ -169,7 +162,7 @@ export class Task {
       throw new Error(`task ${this.name} is in the middle of a record`)
     }
     const outputs = this.#outputs
-    this.#outputs = []
+    this.#outputs = new OutputLog()
     this.#outputBytes = 0
     this.#sequence += 1
     this.#committedPositions = this.#positionsText()
@@ -219,13 +212,13 @@ export class Task {
 
   #mark(): number {
     if (this.#undoable) for (const part of this.parts.values()) part.mark()
-    return this.#outputs.length
+    return this.#outputs.size
   }
 
   /** The effects of the record under way, gone: others of this transaction stay. */
   #takeBack(mark: number): void {
     if (!this.#undoable) return
-    this.#outputs.length = mark
+    this.#outputs.truncate(mark)
     for (const part of this.parts.values()) part.undo()
   }
 
