@@ -141,13 +141,14 @@ export async function committedOffsets(
   cluster: Cluster,
   groupId: string,
   partitions: readonly TopicPartition[],
+  budgetMs?: number,
 ): Promise<readonly CommittedOffset[]> {
   if (partitions.length === 0) return []
   const what = `read the committed offsets of group '${groupId}'`
   const answer = await cluster.ask(
     what,
     async () => ({
-      node: await cluster.coordinator('group', groupId),
+      node: await cluster.coordinator('group', groupId, budgetMs),
       request: { api: 'OffsetFetch', groupId, partitions, requireStable: true },
     }),
     ({ errorCode }) => {
@@ -155,6 +156,7 @@ export async function committedOffsets(
       cluster.forgetCoordinator('group', groupId)
       return CODE.COORDINATOR_NOT_AVAILABLE
     },
+    budgetMs,
   )
   if (answer.errorCode !== CODE.NONE) throw unexpected(what, answer.errorCode)
   return answer.partitions.map(({ topic, partition, errorCode, offset, metadata }) => {

@@ -9,6 +9,7 @@ import { describeTopics, type TopicDescription } from '../kafka/topics.ts'
 import type { Codec, Registry } from '../ports.ts'
 import type { SinkNode } from '../topology/graph.ts'
 import { isTopicName } from '../topology/topic-name.ts'
+import { mayPass } from './blame.ts'
 import type { TopicDestinations } from './placement.ts'
 
 /** All that a sink needs of a topic. */
@@ -16,6 +17,19 @@ export interface OutputTopic {
   readonly destinations: TopicDestinations
   readonly key: Codec<unknown>
   readonly value: Codec<unknown>
+}
+
+/** A topic that is being looked up. */
+export class Opening {
+  /** Why it takes its time. */
+  waitingFor: DruseError | undefined
+  readonly opened: Promise<OutputTopic>
+
+  constructor(open: (waiting: (error: DruseError) => void) => Promise<OutputTopic>) {
+    this.opened = open((error) => {
+      this.waitingFor = error
+    })
+  }
 }
 
 export interface ChosenTopicsOptions {
@@ -36,7 +50,7 @@ const AFTER_FAILURE_MS = 500
 export class ChosenTopics {
   readonly #options: ChosenTopicsOptions
   /** By node and topic: opened, or on its way. */
-  readonly #found = new Map<SinkNode, Map<string, OutputTopic | Promise<OutputTopic>>>()
+  readonly #found = new Map<SinkNode, Map<string, OutputTopic | Opening>>()
   /** Until when they count as missing. */
   readonly #missing = new Map<string, number>()
 
@@ -45,17 +59,17 @@ export class ChosenTopics {
   }
 
   /**
-   * A promise only with the first record for a topic. Waits while brokers or the registry cannot be reached.
-   * Errors, thrown or rejected: TOPIC_INVALID, TOPIC_MISSING, KAFKA_REFUSED, those of the serdes.
+   * An opening only with the first records for a topic. It waits for what may pass by itself: brokers or a registry that
+   * cannot be reached, or that refuses us. Errors, thrown or rejected: TOPIC_INVALID, TOPIC_MISSING, KAFKA_REFUSED, those of the serdes.
    */
-  open(node: SinkNode, topic: string): OutputTopic | Promise<OutputTopic> {
+  open(node: SinkNode, topic: string): OutputTopic | Opening {
     const known = this.#found.get(node)?.get(topic)
     if (known !== undefined) return known
     this.#check(topic)
-    const found = this.#found.get(node) ?? new Map<string, OutputTopic | Promise<OutputTopic>>()
-    const opening = this.#open(node, topic)
+    const found = this.#found.get(node) ?? new Map<string, OutputTopic | Opening>()
+    const opening = new Opening((waiting) => this.#open(node, topic, waiting))
     this.#found.set(node, found.set(topic, opening))
-    opening.then(
+    opening.opened.then(
       (opened) => found.get(topic) === opening && found.set(topic, opened),
       () => found.get(topic) === opening && found.delete(topic),
     )
@@ -87,7 +101,7 @@ export class ChosenTopics {
     this.#missing.delete(topic)
   }
 
-  async #open(node: SinkNode, topic: string): Promise<OutputTopic> {
+  async #open(node: SinkNode, topic: string, waiting: (error: DruseError) => void): Promise<OutputTopic> {
     const { cluster, registry, destinationsOf } = this.#options
     for (;;) {
       try {
@@ -96,10 +110,8 @@ export class ChosenTopics {
         const value = await node.value.open({ topic, part: 'value', registry, writes: true })
         return { destinations, key, value }
       } catch (error) {
-        // A registry that refuses us is waited for as one that is down, here as where records are read.
-        const mayPass =
-          error instanceof DruseError && (error.kind === 'transient' || error.code === 'REGISTRY_REFUSED')
-        if (!mayPass || cluster.closed.aborted) throw error
+        if (!mayPass(error) || cluster.closed.aborted) throw error
+        waiting(error)
         cluster.log.warn({ topic, error }, 'sink: a topic cannot be opened yet, trying again')
         await pause(cluster.clock, AFTER_FAILURE_MS, cluster.closed)
       }

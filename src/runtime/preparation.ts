@@ -1,7 +1,8 @@
 /** What decoding needs beside the bytes themselves, the schemas that they were written with, is fetched beforehand. */
-import { DruseError } from '../errors.ts'
+import type { DruseError } from '../errors.ts'
 import { pause } from '../kafka/retry.ts'
 import type { Clock, Codec } from '../ports.ts'
+import { blameOf, mayPass } from './blame.ts'
 
 const REGISTRY_RETRY_MS = 500
 
@@ -14,9 +15,9 @@ export interface PreparationOptions {
 }
 
 /**
- * Waits for everything that `begin` starts, and starts it again while something is wrong that is no fault of the
- * bytes: a registry that is down, a disk that does not take what it said. What is wrong with the bytes themselves is
- * found, and told, when they are decoded.
+ * Waits for everything that `begin` starts, and starts it again while something is wrong that may pass by itself: a
+ * registry that is down, a disk that does not take what it said. What is wrong with the bytes themselves is found, and
+ * told, when they are decoded. Errors: those that are neither.
  */
 export async function prepared(
   begin: () => Iterable<Promise<void>>,
@@ -24,9 +25,9 @@ export async function prepared(
 ): Promise<void> {
   while (!signal.aborted) {
     const results = await Promise.allSettled(begin())
-    const error = results
-      .map((result) => (result.status === 'rejected' ? result.reason : undefined))
-      .find((reason) => reason instanceof DruseError && reason.kind !== 'user')
+    const reasons = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+    for (const reason of reasons) if (blameOf(reason) === 'lasting') throw reason
+    const error = reasons.find(mayPass)
     if (error === undefined) return
     waiting(error)
     await pause(clock, REGISTRY_RETRY_MS, signal)

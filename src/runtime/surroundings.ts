@@ -7,7 +7,7 @@ import type { RegionReplica } from '../region/replica.ts'
 import { TypedEntries } from '../region/typed.ts'
 import type { RepartitionNode, SinkNode } from '../topology/graph.ts'
 import { changelogTopic, internalTopicNames } from '../topology/internal-topics.ts'
-import { ChosenTopics, type OutputTopic } from './chosen-topics.ts'
+import { ChosenTopics, type Opening, type OutputTopic } from './chosen-topics.ts'
 import type { InputCodecs } from './input-queue.ts'
 import type { ProcessingGuarantee } from './options.ts'
 import type { TopicDestinations } from './placement.ts'
@@ -140,7 +140,7 @@ export class Surroundings implements TaskSurroundings {
     return { destinations: this.destinations(topic), key, value }
   }
 
-  chosenOutput(node: SinkNode, topic: string): OutputTopic | Promise<OutputTopic> {
+  chosenOutput(node: SinkNode, topic: string): OutputTopic | Opening {
     return this.chosenTopics.open(node, topic)
   }
 

@@ -4,6 +4,7 @@ import { partitionKey } from '../kafka/partition-key.ts'
 import { pause } from '../kafka/retry.ts'
 import { type CommittedOffset, committedOffsets } from '../kafka/topics.ts'
 import { type Agreement, agree } from './agreement.ts'
+import { mayPass } from './blame.ts'
 import type { DruseSettings } from './options.ts'
 import { inputsOf, type TaskId, taskName } from './plan.ts'
 import type { RestoreContext } from './restore-task.ts'
@@ -19,8 +20,11 @@ export interface TakerHandlers {
   failed(id: TaskId, error: unknown): void
 }
 
+const NONE_KEPT: ReadonlyMap<string, TakenTask> = new Map()
 const AGAIN_MS = 50
 const AFTER_FAILURE_MS = 1_000
+/** Without an answer for so long, `app.health` says what is waited for. */
+const ANSWER_BUDGET_MS = 2_000
 /** How often a broker looks for transactions that are over time (transaction.abort.timed.out.transaction.cleanup.interval.ms). */
 const CLEAN_UP_INTERVAL_MS = 10_000
 
@@ -65,6 +69,12 @@ export class Taker {
       try {
         agreements = await this.#agreements(left, signal)
       } catch (error) {
+        if (signal.aborted) return
+        if (!mayPass(error)) {
+          for (const id of left) this.#handlers.failed(id, error)
+          return
+        }
+        for (const id of left) this.#handlers.waiting(id, error)
         log.warn({ error }, 'tasks: the committed offsets cannot be read, trying again')
         await pause(clock, AFTER_FAILURE_MS, signal)
         continue
@@ -92,7 +102,7 @@ export class Taker {
 
   /** Each by itself, so that an input that cannot be looked at holds up no other task. */
   async #startFirst(id: TaskId, kept: ReadonlyMap<string, TakenTask>, signal: AbortSignal): Promise<void> {
-    const start = await this.#attempt(id, signal, () => planFirstStart(this.#context, id, signal))
+    const start = await this.#attempt(id, kept, signal, () => planFirstStart(this.#context, id, signal))
     if (start === undefined || signal.aborted) return
     await this.#handlers.firstStarts([start], signal)
     await this.#takeAll([id], kept, signal)
@@ -116,7 +126,7 @@ export class Taker {
       return
     }
     await kept?.state.close()
-    const taken = await this.#attempt(id, signal, () =>
+    const taken = await this.#attempt(id, NONE_KEPT, signal, () =>
       takeTask(this.#context, id, metadata, positions, signal),
     )
     if (taken === undefined) return
@@ -147,26 +157,33 @@ export class Taker {
     })
     if (signal.aborted) return
     await this.#handlers.firstStarts([{ id, offsets }], signal)
-    await this.#takeAll([id], new Map(), signal)
+    await this.#takeAll([id], NONE_KEPT, signal)
   }
 
-  /** Undefined: given up, or failed and told. What may pass by itself is tried until it does. */
-  async #attempt<T>(id: TaskId, signal: AbortSignal, attempt: () => Promise<T>): Promise<T | undefined> {
+  /**
+   * Undefined: given up, or failed and told, or tried again after a pause, because the error may pass by itself. That
+   * begins with the committed offsets: what was known of them may be out of date by then.
+   */
+  async #attempt<T>(
+    id: TaskId,
+    kept: ReadonlyMap<string, TakenTask>,
+    signal: AbortSignal,
+    attempt: () => Promise<T>,
+  ): Promise<T | undefined> {
     const { clock, log } = this.#context.surroundings
-    while (!signal.aborted) {
-      try {
-        return await attempt()
-      } catch (error) {
-        if (signal.aborted) return undefined
-        if (!mayPass(error)) {
-          this.#handlers.failed(id, error)
-          return undefined
-        }
-        this.#handlers.waiting(id, error)
-        log.warn({ task: taskName(id), error }, 'task: cannot be taken yet, trying again')
-        await pause(clock, AFTER_FAILURE_MS, signal)
+    try {
+      return await attempt()
+    } catch (error) {
+      if (signal.aborted) return undefined
+      if (!mayPass(error)) {
+        this.#handlers.failed(id, error)
+        return undefined
       }
+      this.#handlers.waiting(id, error)
+      log.warn({ task: taskName(id), error }, 'task: cannot be taken yet, trying again')
+      await pause(clock, AFTER_FAILURE_MS, signal)
     }
+    await this.#takeAll([id], kept, signal)
     return undefined
   }
 
@@ -178,6 +195,7 @@ export class Taker {
       cluster,
       plan.graph.application,
       wanted.flatMap(({ inputs }) => inputs),
+      ANSWER_BUDGET_MS,
     )
     const byKey = new Map(committed.map((at) => [partitionKey(at), at]))
     const agreements = new Map<TaskId, Agreement>()
@@ -192,10 +210,6 @@ export class Taker {
     return agreements
   }
 }
-
-/** A registry that refuses us is waited for like one that is down: a task that has begun does the same. */
-const mayPass = (error: unknown): error is DruseError =>
-  error instanceof DruseError && (error.kind === 'transient' || error.code === 'REGISTRY_REFUSED')
 
 function unstable(id: TaskId): DruseError {
   return new DruseError(

@@ -81,10 +81,7 @@ export class TaskTable {
       task: taskName(id),
       status,
       error,
-      waitingFor:
-        status === 'taking'
-          ? waitingFor
-          : taken?.task.inputs.find((input) => input.waitingFor !== undefined)?.waitingFor,
+      waitingFor: status === 'running' ? taken?.task.waitingFor : waitingFor,
       processed: taken?.task.processed ?? 0,
     }))
   }
@@ -143,6 +140,7 @@ export class TaskTable {
     if (slot === undefined || slot.status === 'failed') return
     slot.status = 'failed'
     slot.error = asInternal(cause)
+    slot.waitingFor = undefined
     this.#surroundings.log.error({ task: taskName(slot.id), error: slot.error }, 'task: stopped')
     this.#handlers.failed(slot)
   }

@@ -15,7 +15,8 @@ import type { StreamRecord } from '../topology/record.ts'
 import type { TopicChooser } from '../topology/routing.ts'
 import { operatorFailed } from '../topology/steps.ts'
 import type { ErrorPolicy, Header, TopicPartition } from '../types.ts'
-import type { OutputTopic } from './chosen-topics.ts'
+import { blameOf } from './blame.ts'
+import { Opening, type OutputTopic } from './chosen-topics.ts'
 import type { Head, InputQueue } from './input-queue.ts'
 import { type Output, OutputLog } from './output-log.ts'
 import { type Destination, Placement, type TopicDestinations } from './placement.ts'
@@ -25,8 +26,8 @@ import { type TaskId, taskName } from './plan.ts'
 export interface TaskSurroundings {
   destinations(topic: string): TopicDestinations
   output(node: SinkNode | RepartitionNode, topic: string): OutputTopic
-  /** Of a topic that was chosen for a record; a promise when it is not known yet. */
-  chosenOutput(node: SinkNode, topic: string): OutputTopic | Promise<OutputTopic>
+  /** Of a topic that was chosen for a record; on its way when it is not known yet. */
+  chosenOutput(node: SinkNode, topic: string): OutputTopic | Opening
   globalRegion(name: string): ReadableRegion<unknown, unknown>
   warn(details: object, message: string): void
 }
@@ -70,6 +71,8 @@ export class Task {
   readonly #placement = new Placement()
   /** The record under way, when its operators return a promise. */
   #busy: Promise<void> | undefined
+  /** Topics that the record under way waits for. */
+  readonly #openings = new Set<Opening>()
   #processed = 0
   /** Set with the failure itself, before anybody is told: nothing of it may be sealed in between. */
   #hasFailed = false
@@ -98,6 +101,12 @@ export class Task {
 
   get busy(): Promise<void> | undefined {
     return this.#busy
+  }
+
+  /** What keeps the next record, or the one under way: a schema registry, a broker. */
+  get waitingFor(): DruseError | undefined {
+    for (const { waitingFor } of [...this.inputs, ...this.#openings]) if (waitingFor) return waitingFor
+    return undefined
   }
 
   /** Of effects not yet sealed, roughly. */
@@ -228,7 +237,7 @@ export class Task {
     { raw, timestamp }: Head,
     error: unknown,
   ): void {
-    if (policy === 'fail' || !isOfTheRecord(error)) {
+    if (policy === 'fail' || blameOf(error) !== 'record') {
       this.#hasFailed = true
       throw error
     }
@@ -254,20 +263,28 @@ export class Task {
 
   #chosenOutput(node: SinkNode, choose: TopicChooser): Step {
     return (record) => {
-      let output: OutputTopic | Promise<OutputTopic>
+      let output: OutputTopic | Opening
       try {
         output = this.#surroundings.chosenOutput(node, choose(record.value, record.key, record))
       } catch (error) {
         throw operatorFailed(node.name, record, error)
       }
-      if (!(output instanceof Promise)) return this.#send(node, output, record)
-      return output.then(
-        (opened) => this.#send(node, opened, record),
-        (error: unknown) => {
-          throw operatorFailed(node.name, record, error)
-        },
-      )
+      if (!(output instanceof Opening)) return this.#send(node, output, record)
+      return this.#sendWhenOpen(node, output, record)
     }
+  }
+
+  async #sendWhenOpen(node: SinkNode, opening: Opening, record: StreamRecord): Promise<void> {
+    let opened: OutputTopic
+    this.#openings.add(opening)
+    try {
+      opened = await opening.opened
+    } catch (error) {
+      throw operatorFailed(node.name, record, error)
+    } finally {
+      this.#openings.delete(opening)
+    }
+    this.#send(node, opened, record)
   }
 
   #send({ name, partitioner }: SinkNode | RepartitionNode, output: OutputTopic, record: StreamRecord): void {
@@ -316,21 +333,6 @@ function encode(codec: Codec<unknown>, value: unknown, part: string, topic: stri
     'ENCODE_FAILED',
     `A record for topic '${topic}' has an undefined ${part}; an operator returned nothing. Use null where nothing is meant`,
   )
-}
-
-const NOT_OF_THE_RECORD: ReadonlySet<string> = new Set([
-  'STORE_CLOSED',
-  'REGISTRY_MISSING',
-  'SCHEMA_REJECTED',
-  'SCHEMA_NOT_REGISTERED',
-])
-
-/** No policy of the application's applies to what its disk or a service does: that would lose records. */
-function isOfTheRecord(error: unknown): boolean {
-  for (let at = error; at instanceof Error; at = at.cause) {
-    if (at instanceof DruseError && (at.kind !== 'user' || NOT_OF_THE_RECORD.has(at.code))) return false
-  }
-  return true
 }
 
 /** `druse.error.*`: what happened, and where the record came from. */

@@ -789,6 +789,25 @@ describe('input that cannot be read at all', () => {
   })
 })
 
+test('what hinders decoding, is no fault of the record and does not pass by itself stops the task', async () => {
+  const value: Serde<string> = {
+    ...string,
+    open: async (context) => ({
+      ...(await string.open(context)),
+      prepare: () => Promise.reject(new DruseError('REGISTRY_CHANGED', 'another registry')),
+    }),
+  }
+  const topology = (): Topology => {
+    const t = new Topology('hindered')
+    t.stream('in', { key: string, value, onUndecodable: 'skip', onFailure: 'skip' }).to('out', strings)
+    return t
+  }
+  await stage.topics('in', 'out')
+  await stage.say('in', ['k', 'v'])
+  expect(await failure(await stage.run(topology))).toMatchObject({ code: 'REGISTRY_CHANGED' })
+  expect((await stage.committed('hindered', { topic: 'in', partition: 0 }))?.offset).toBe(0)
+})
+
 test('what a reader cannot take in has not been read: it fails, and goes no further', async () => {
   const at = { topic: 'in', partition: 0 }
   await stage.topics('in')

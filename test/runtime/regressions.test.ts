@@ -560,3 +560,62 @@ test('an input that fails while an assignment is carried out has failed: told, a
   await stage.drained(topology)
   expect(await valuesOf('out')).toEqual(['other', 'x', 'y', 'z', 'later'])
 })
+
+describe('committed offsets', () => {
+  const IN = { topic: 'in', partition: 0 }
+  const tasksOf = ({ app }: Instance) =>
+    app.health.tasks.map(({ status, error, waitingFor }) => [status, error?.code, waitingFor?.code])
+
+  test('that are out of date by the time the state is restored are read again', async () => {
+    await stage.topics('in', 'out')
+    await stage.say('in', ['k', '1'])
+    const first = await stage.run(counting)
+    await stage.drained(counting)
+    const early = await stage.committed('app', IN)
+    await stage.say('in', ['k', '2'])
+    await stage.drained(counting)
+    await first.close()
+    let asked = 0
+    const second = stage.instance(counting, {
+      fates: (request) => {
+        if (request.api !== 'OffsetFetch') return 'pass'
+        asked += 1
+        return asked === 1 ? { answer: { errorCode: 0, partitions: [{ ...early, errorCode: 0 }] } } : 'pass'
+      },
+    })
+    await second.start()
+    await until(() => second.log.map(({ details: { error } }) => (error as DruseError)?.code)).toContain(
+      'TASK_ABANDONED',
+    )
+    await until(() => tasksOf(second)).toEqual([['running', undefined, undefined]])
+    await stage.say('in', ['k', '3'])
+    await stage.drained(counting)
+    expect(await valuesOf('out')).toEqual(['1', '2', '3'])
+  })
+
+  test('that cannot be read for now: the tasks say what they wait for', async () => {
+    await stage.topics('in', 'out')
+    await stage.say('in', ['k', '1'])
+    let isLost = true
+    const one = stage.instance(counting, {
+      requestTimeoutMs: 200,
+      fates: ({ api }) => (api === 'OffsetFetch' && isLost ? 'loseRequest' : 'pass'),
+    })
+    await one.start()
+    await until(() => tasksOf(one)).toEqual([['taking', undefined, 'BROKER_UNAVAILABLE']])
+    isLost = false
+    await until(() => tasksOf(one)).toEqual([['running', undefined, undefined]])
+    await stage.drained(counting)
+    expect(await valuesOf('out')).toEqual(['1'])
+  })
+
+  test('that we have no right to read: the tasks fail', async () => {
+    await stage.topics('in', 'out')
+    const one = stage.instance(counting, {
+      fates: ({ api }) => (api === 'OffsetFetch' ? { answer: { errorCode: 30, partitions: [] } } : 'pass'),
+    })
+    await one.start()
+    await until(() => tasksOf(one)).toEqual([['failed', 'KAFKA_REFUSED', undefined]])
+    expect(one.app.health.healthy).toBe(false)
+  })
+})

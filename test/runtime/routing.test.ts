@@ -347,9 +347,15 @@ describe('serdes of chosen topics', () => {
       const serdes = { key: string, value: reading, registry }
       await expect.poll(() => stage.read('warm', serdes)).toHaveLength(1)
       await expect.poll(() => one.logged('cannot be opened yet')).toBe(true)
+      const waiting = () => one.app.health.tasks.map(({ status, waitingFor }) => [status, waitingFor?.code])
+      expect(waiting()).toEqual([
+        ['running', code],
+        ['running', undefined],
+      ])
       expect(await stage.read('cold', serdes)).toEqual([])
       isDown = false
       await stage.drained(sorter())
+      expect(waiting()).toEqual(Array(2).fill(['running', undefined]))
       expect((await stage.read('cold', serdes)).map(([, { degrees }]) => degrees)).toEqual([-1, -2])
       expect(one.app.health.healthy).toBe(true)
     },
