@@ -10,11 +10,14 @@ import { recordsOf } from '../kafka/read-committed.ts'
 import { listOffsets, type TopicDescription } from '../kafka/topics.ts'
 import type { Store, Write } from '../ports.ts'
 import type { GlobalRegion } from '../region/definition.ts'
+import { readStoreValue } from '../region/layout.ts'
 import { clearRange } from '../region/range.ts'
 import { RegionReplica } from '../region/replica.ts'
 import { preparationOf, prepared } from './preparation.ts'
 import { deleteRetentionMs, type Surroundings } from './surroundings.ts'
 import { definitionOf, shortHash } from './task-metadata.ts'
+
+const PREPARED_AT_ONCE = 1_000
 
 /** What stands beside the entries of a partition. */
 interface Known {
@@ -92,7 +95,8 @@ export class GlobalRegions {
       const ageMs = startedMs - known.asOfMs
       return known.position >= end || (ageMs >= 0 && ageMs <= freshMs)
     })
-    if (!isWhole) await this.#clear(region)
+    if (isWhole) await this.#prepareKept(region)
+    else await this.#clear(region)
     await Promise.all(
       partitions.map((at, i) => {
         const key = partitionKey(at)
@@ -132,16 +136,10 @@ export class GlobalRegions {
   async #apply(region: GlobalRegion, delivery: Delivery, known: Known): Promise<void> {
     const entries = this.#surroundings.entries(region.name)
     const records = [...recordsOf(delivery.batches)]
-    const preparing = (): Promise<void>[] =>
-      records.flatMap(({ value }) => preparationOf(entries.value, value) ?? [])
-    await prepared(preparing, {
-      clock: this.#surroundings.clock,
-      signal: this.#closing.signal,
-      waiting: (error) => {
-        const details = { region: region.name, partition: delivery.partition, error }
-        this.#surroundings.log.warn(details, 'global region: waiting for the schema registry')
-      },
-    })
+    await this.#prepare(
+      region,
+      records.map(({ value }) => value),
+    )
     if (this.#closing.signal.aborted) return
     const writes: Write[] = []
     for (const raw of records) {
@@ -153,6 +151,35 @@ export class GlobalRegions {
     if (writes.length === 0 && this.#stored(region, partition)?.position === known.position) return
     writes.push([positionKey(region, partition), Buffer.from(JSON.stringify(known))])
     await this.#store.write(writes)
+  }
+
+  /**
+   * What an earlier run has loaded: the schemas that were kept beside it may be gone. From here on a value that cannot be
+   * decoded is one that nobody can decode with this serde.
+   */
+  async #prepareKept(region: GlobalRegion): Promise<void> {
+    const { prefix, end, value } = this.#surroundings.entries(region.name)
+    if (value.prepare === undefined) return
+    let values: Uint8Array[] = []
+    for await (const [, stored] of this.#store.range({ gte: prefix, lt: end })) {
+      values.push(readStoreValue(stored).value)
+      if (values.length < PREPARED_AT_ONCE) continue
+      await this.#prepare(region, values)
+      if (this.#closing.signal.aborted) return
+      values = []
+    }
+    await this.#prepare(region, values)
+  }
+
+  async #prepare(region: GlobalRegion, values: readonly (Uint8Array | null)[]): Promise<void> {
+    const { clock, log } = this.#surroundings
+    const codec = this.#surroundings.entries(region.name).value
+    await prepared(() => values.flatMap((value) => preparationOf(codec, value) ?? []), {
+      clock,
+      signal: this.#closing.signal,
+      waiting: (error) =>
+        log.warn({ region: region.name, error }, 'global region: waiting for the schema registry'),
+    })
   }
 
   /** Undefined: nothing is stored. */

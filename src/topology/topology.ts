@@ -82,7 +82,13 @@ export class Topology {
     return this.#builder.addRegion({ kind: 'partitioned', name, key, value, store })
   }
 
-  /** A replicated region: every process keeps a full copy of a topic, loaded before tasks run. Read-only to operators. */
+  /**
+   * A replicated region: every process keeps a full copy of a topic, loaded before tasks run. Read-only to operators.
+   *
+   * A value that cannot be decoded is the topic's: reading it throws (DECODE_FAILED), and if the operator lets that
+   * through, `onFailure` applies to the record that asked. Schemas that the registry does not give are waited for before
+   * that, at the start and with each update.
+   */
   globalRegion<const Name extends string, K, V>(
     name: Name,
     options: { readonly topic: string; readonly key: Serde<K>; readonly value: Serde<V> },

@@ -294,3 +294,53 @@ test('a replicated region waits for the registry, and goes on', async () => {
   server.fault = () => undefined
   await expect.poll(async () => (await one.app.region(names).get('x'))?.degrees, { timeout: 10_000 }).toBe(2)
 })
+
+test('a replicated region of an earlier run asks for its schemas again when they are lost; what nobody can decode is data', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'druse-registry-'))
+  try {
+    await stage.topics({ topic: 'names', configs: { 'cleanup.policy': 'compact' } })
+    const topology = (): Topology => {
+      const t = new Topology('named', { onFailure: 'skip' })
+      const names = t.globalRegion('names', { topic: 'names', key: string, value: version(0) })
+      t.stream('plain', { key: string, value: string })
+        .process('look', { regions: [names], value: string }, ({ key, value }, { names, forward }) =>
+          forward(key, `${value} ${names.get(key)?.degrees}`),
+        )
+        .to('lines')
+      return t
+    }
+    await stage.send('names', [{ key: 'x', value: { sensor: 's', degrees: 7, added0: 1 } }], {
+      key: string,
+      value: version(1),
+      registry: server.registry,
+    })
+    await stage.produce({ topic: 'names', partition: 0 }, [
+      { key: Buffer.from('odd'), value: Buffer.from('00000000630273', 'hex') },
+    ])
+    const run = () => stage.instance(topology, { registry: registryOf({ retryMs: 0 }), stateDir: dir })
+    const first = await run().start()
+    await stage.say('plain', ['x', 'first'], ['odd', 'first'])
+    await stage.drained(topology)
+    await first.close()
+
+    await rm(join(dir, 'schema-cache.json'))
+    server.fault = ({ method }) => (method === 'GET' ? { status: 401 } : undefined)
+    const second = run()
+    const starting = second.start()
+    await expect.poll(() => second.logged('global region: waiting'), { timeout: 10_000 }).toBe(true)
+    server.fault = () => undefined
+    await starting
+    await stage.say('plain', ['x', 'second'], ['odd', 'second'])
+    await stage.drained(topology)
+    expect(await stage.read('lines')).toEqual([
+      ['x', 'first 7'],
+      ['x', 'second 7'],
+    ])
+    for (const { log } of [first, second]) {
+      expect(log.filter(({ message }) => message === 'task: a record is left out')).toHaveLength(1)
+    }
+    await second.close()
+  } finally {
+    await rm(dir, { recursive: true, force: true })
+  }
+})
