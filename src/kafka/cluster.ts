@@ -167,6 +167,8 @@ const PASSING: ReadonlySet<number> = new Set([
   CODE.LEADER_NOT_AVAILABLE,
   CODE.REQUEST_TIMED_OUT,
   CODE.NETWORK_EXCEPTION,
+  // A broker that does not know what is wrong with it may know better the next time.
+  CODE.UNKNOWN_SERVER_ERROR,
 ])
 
 /** For answers whose code says that something is wrong which time does not mend. */
