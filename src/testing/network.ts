@@ -12,7 +12,8 @@ import type { SimProcess, Simulation } from './simulation.ts'
 
 /**
  * `lose`: the connection breaks, with all that is on it. `hold`: it leaves only when its sender goes on.
- * `answer`: by the network in the broker's place; the broker never sees the request.
+ * `answer`: by the network in the broker's place; the broker never sees the request. `instead`: it sees another one, as
+ * when it carries out only a part.
  */
 export type RequestFate =
   | 'deliver'
@@ -20,6 +21,7 @@ export type RequestFate =
   | 'hold'
   | { readonly delayMs: number }
   | { readonly answer: unknown }
+  | { readonly instead: Request; readonly answered: (response: unknown) => unknown }
 export type AnswerFate = 'deliver' | 'lose' | { readonly delayMs: number } | { readonly answer: unknown }
 
 export interface NetworkHooks {
@@ -154,14 +156,19 @@ class SimConnection implements Connection {
     }
     link.out.shift()
     if (link.out.length > 0) this.#bring(link, this.#hooks.latencyMs())
-    if (typeof fate === 'object') {
+    if (typeof fate === 'object' && 'answer' in fate) {
       this.#answered(link, sent, { ok: true, response: fate.answer } as Outcome<unknown>)
       return
     }
-    void link.inner.send(node, request, BROKER_TIMEOUT_MS).then((outcome) => {
-      if (outcome.ok) this.#hooks.carriedOut(this.#process, request, outcome.response)
-      if (this.#simulation.isTraced) this.#note(`${request.api} = ${summary(request, outcome)}`)
-      this.#answered(link, sent, outcome)
+    const carried = typeof fate === 'object' && 'instead' in fate ? fate.instead : request
+    void link.inner.send(node, carried, BROKER_TIMEOUT_MS).then((outcome) => {
+      if (outcome.ok) this.#hooks.carriedOut(this.#process, carried, outcome.response)
+      if (this.#simulation.isTraced) this.#note(`${carried.api} = ${summary(carried, outcome)}`)
+      if (typeof fate !== 'object' || !('instead' in fate) || !outcome.ok) this.#answered(link, sent, outcome)
+      else {
+        const response = fate.answered(outcome.response)
+        this.#answered(link, sent, { ok: true, response } as Outcome<unknown>)
+      }
     })
   }
 
@@ -226,7 +233,8 @@ function copied(request: Request): Request {
 
 function shown(fate: RequestFate | AnswerFate): string {
   if (typeof fate === 'string') return fate
-  return 'delayMs' in fate ? `late by ${fate.delayMs} ms` : 'answered by the network'
+  if ('delayMs' in fate) return `late by ${fate.delayMs} ms`
+  return 'instead' in fate ? 'in part' : 'answered by the network'
 }
 
 /** For the trace: what tells one request of an API from another, and how it was answered. */

@@ -4,6 +4,7 @@ import type { Request } from '../../src/ports.ts'
 import type { AnswerFate, RequestFate } from '../../src/testing/network.ts'
 import type { SeededRandom } from '../../src/testing/seeded-random.ts'
 import type { DiskFate } from '../../src/testing/sim-disk.ts'
+import { inPart } from './partial.ts'
 import type { Fates, Instance } from './world.ts'
 
 export const FAULTS = [
@@ -15,6 +16,7 @@ export const FAULTS = [
   'lateAnswer',
   'code',
   'codeAfter',
+  'inPart',
   'markers',
   'rebalance',
   'clock',
@@ -80,6 +82,13 @@ export class Chaos implements Fates {
     }
     if (this.draws('lose')) return 'lose'
     if (this.draws('lateRequest')) return { delayMs: this.#random.between(1, this.#lateMaxMs) }
+    if (request.api === 'TxnOffsetCommit' && this.draws('inPart', 0.1)) {
+      const fate = inPart(
+        request,
+        this.#random.pick([CODE.COORDINATOR_LOAD_IN_PROGRESS, CODE.KAFKA_STORAGE_ERROR]),
+      )
+      if (fate !== undefined) return fate
+    }
     if (this.draws('code')) {
       const answer = passing(request, this.#random)
       if (answer !== undefined) return { answer }

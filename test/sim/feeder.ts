@@ -26,7 +26,8 @@ export interface Fed {
 export interface FeedPlan {
   readonly transactions: number
   readonly recordsMax: number
-  readonly pauseMaxMs: number
+  /** Before the n-th transaction. */
+  pauseMs(n: number): number
   readonly partitions: number
 }
 
@@ -69,10 +70,10 @@ export class Feeder {
       producerId: started.producerId,
       producerEpoch: started.producerEpoch,
     }
-    const { transactions, pauseMaxMs } = this.#plan
+    const { transactions } = this.#plan
     for (let n = 0; n < transactions; n++) {
       await new Promise<void>((resolve) => {
-        this.#process.clock.wake(this.#random.below(pauseMaxMs + 1), resolve)
+        this.#process.clock.wake(this.#plan.pauseMs(n), resolve)
       })
       await this.#transact()
     }

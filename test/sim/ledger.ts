@@ -41,6 +41,8 @@ export class Ledger {
   /** Records committed so far, by topic. */
   readonly counts = new Map<string, number>()
   transactions = 0
+  /** Transactions that instances have committed, by their names. */
+  readonly commits = new Map<string, number>()
   readonly #open = new Map<bigint, Open>()
   readonly #seen = new Set<string>()
   readonly #broken: (law: string) => void
@@ -49,13 +51,14 @@ export class Ledger {
     this.#broken = broken
   }
 
-  carriedOut(request: Request, response: unknown): void {
+  carriedOut(who: string, request: Request, response: unknown): void {
     switch (request.api) {
       case 'Produce':
         this.#produced(request, response as Responses['Produce'])
         return
       case 'TxnOffsetCommit': {
         const { partitions } = response as Responses['TxnOffsetCommit']
+        if (partitions.every(({ errorCode }) => errorCode !== 0)) return
         const open = this.#of(request.producerId, request.producerEpoch)
         for (const [i, { topic, partition, offset, metadata }] of request.partitions.entries()) {
           if (partitions[i]?.errorCode === 0) open.offsets.set(`${topic}/${partition}`, { offset, metadata })
@@ -70,7 +73,9 @@ export class Ledger {
         const open = this.#open.get(request.producerId)
         if (errorCode !== 0 || open === undefined) return
         this.#open.delete(request.producerId)
-        if (request.committed) this.#commit(open)
+        if (!request.committed) return
+        this.commits.set(who, (this.commits.get(who) ?? 0) + 1)
+        this.#commit(open)
         return
       }
       case 'InitProducerId': {

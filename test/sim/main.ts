@@ -3,75 +3,133 @@
  *
  *   npm run sim -- --seeds N [--start S]   a range of seeds
  *   npm run sim -- --seed S                one seed, with its trace
+ *   npm run sim -- --systematic            one fault of each kind at each effect of a small scenario
+ *   npm run sim -- --case AT,MISHAP,HEIR   one of these, with its trace
+ *   npm run sim -- --mutants               seeded bugs, and what has found them
  *
- * The last line is the summary; the exit code is 0 only when every law has held.
+ * `--for SECONDS` ends a range early. The last line is the summary; the exit code is 0 only when every law has held.
  */
 import { parseArgs } from 'node:util'
-import { runSeed } from './scenario.ts'
+import type { Case, Heir, Mishap } from './systematic.ts'
 
 const { values } = parseArgs({
   options: {
-    seeds: { type: 'string' },
+    seeds: { type: 'string', default: '1000' },
     start: { type: 'string', default: '1' },
+    for: { type: 'string', default: '1000000' },
     seed: { type: 'string' },
-    for: { type: 'string' },
+    systematic: { type: 'boolean', default: false },
+    case: { type: 'string' },
+    mutants: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    /** For `--mutants`, in a process of its own. */
+    mutant: { type: 'string' },
+    'until-failure': { type: 'boolean', default: false },
   },
 })
+
+// Before anything is imported that it may change.
+if (values.mutant !== undefined) (await import('./mutation.ts')).apply(values.mutant)
 
 let unhandled: unknown
 process.on('unhandledRejection', (reason) => {
   unhandled ??= reason
 })
 
-async function attempt(seed: number, trace?: (line: string) => void) {
+async function attempt<T>(run: () => Promise<T>): Promise<T> {
   unhandled = undefined
-  const result = await runSeed(seed, trace)
-  if (unhandled !== undefined)
-    throw new Error(`A rejection was not handled: ${String((unhandled as Error).stack ?? unhandled)}`)
+  const result = await run()
+  if (unhandled !== undefined) throw new Error(`a rejection was not handled: ${messageOf(unhandled)}`)
   return result
 }
 
-if (values.seed !== undefined) {
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+const startedMs = performance.now()
+const seconds = (): number => (performance.now() - startedMs) / 1_000
+
+/** One run, told step by step. */
+async function replay(name: string, run: (trace: (line: string) => void) => Promise<unknown>): Promise<void> {
+  let verdict = 'every law holds'
   try {
-    const result = await attempt(Number(values.seed), (line) => console.log(line))
-    console.log(
-      `seed ${result.seed}: holds; ${result.events} events, ${result.transactions} transactions, ${result.virtualMs} ms`,
-    )
+    await attempt(() => run((line) => console.log(line)))
   } catch (error) {
-    console.log(error instanceof Error && error.name === 'Error' ? error.stack : error)
-    console.log(`seed ${values.seed}: ${error instanceof Error ? error.message : String(error)}`)
+    verdict = messageOf(error)
     process.exitCode = 1
   }
-} else {
+  console.log(`${name}: ${verdict}`)
+}
+
+async function runSeeds(): Promise<void> {
+  const { runSeed } = await import('./scenario.ts')
   const start = Number(values.start)
-  const end = start + Number(values.seeds ?? 100)
-  const untilMs = performance.now() + Number(values.for ?? 1e9) * 1_000
-  const startedMs = performance.now()
-  let events = 0
-  let transactions = 0
-  let count = 0
-  let failed = 0
-  let passing = 0
+  const end = start + Number(values.seeds)
   const faults = new Map<string, number>()
-  for (let seed = start; seed < end && performance.now() < untilMs; seed++) {
+  let [events, transactions, count, failed, passing] = [0, 0, 0, 0, 0]
+  for (let seed = start; seed < end && seconds() < Number(values.for); seed++) {
     count += 1
     try {
-      const result = await attempt(seed)
+      const result = await attempt(() => runSeed(seed))
       events += result.events
       transactions += result.transactions
       passing += result.passingFailures
       for (const [kind, n] of result.faults) faults.set(kind, (faults.get(kind) ?? 0) + n)
     } catch (error) {
       failed += 1
-      console.log(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`)
+      console.log(`seed ${seed}: ${messageOf(error)}`)
+      if (values['until-failure']) break
     }
   }
-  const seconds = (performance.now() - startedMs) / 1_000
+  const held = Math.max(1, count - failed)
+  console.log(`faults: ${Array.from(faults, ([kind, n]) => `${kind} ${n}`).join(', ')}`)
+  console.log(`tasks that failed on instances that were out of the group, and were well again: ${passing}`)
   console.log(
-    `tasks that failed and were well again: ${passing}; faults: ${Array.from(faults, ([kind, n]) => `${kind} ${n}`).join(', ')}`,
+    `${count} seeds from ${start}, ${failed} failed; ${(count / seconds()).toFixed(1)} seeds/s, ${Math.round(events / held)} events and ${(transactions / held).toFixed(1)} transactions per seed`,
   )
+  process.exitCode = failed === 0 && count > 0 ? 0 : 1
+}
+
+async function runSystematic(): Promise<void> {
+  const { casesAt, countEffects, runCase } = await import('./systematic.ts')
+  let [runs, failed] = [0, 0]
+  let effects = 0
+  try {
+    effects = await attempt(countEffects)
+  } catch (error) {
+    failed += 1
+    console.log(`case none: ${messageOf(error)}`)
+  }
+  // A run with a fault has more of them; those behind are of its recovery.
+  for (let at = 0; at < effects && !(failed > 0 && values['until-failure']); at++) {
+    for (const one of casesAt(at)) {
+      runs += 1
+      try {
+        await attempt(() => runCase(one))
+      } catch (error) {
+        failed += 1
+        console.log(`case ${one.at},${one.mishap},${one.heir}: ${messageOf(error)}`)
+        if (values['until-failure']) break
+      }
+    }
+  }
   console.log(
-    `${count} seeds from ${start}, ${failed} failed; ${(count / seconds).toFixed(1)} seeds/s, ${Math.round(events / Math.max(1, count - failed))} events and ${(transactions / Math.max(1, count - failed)).toFixed(1)} transactions per seed`,
+    `systematic: ${runs} runs over ${effects} effects, ${failed} failed; ${(runs / seconds()).toFixed(1)} runs/s`,
   )
   process.exitCode = failed === 0 ? 0 : 1
 }
+
+if (values.mutants) {
+  const { runMutants } = await import('./mutants-run.ts')
+  process.exitCode = (await runMutants(values.only)) ? 0 : 1
+} else if (values.seed !== undefined) {
+  const { runSeed } = await import('./scenario.ts')
+  await replay(`seed ${values.seed}`, (trace) => runSeed(Number(values.seed), trace))
+} else if (values.case !== undefined) {
+  const { runCase } = await import('./systematic.ts')
+  const [at, mishap, heir] = values.case.split(',')
+  const one: Case = { at: Number(at), mishap: mishap as Mishap, heir: heir as Heir }
+  await replay(`case ${values.case}`, (trace) => runCase(one, trace))
+} else if (values.systematic) await runSystematic()
+else await runSeeds()

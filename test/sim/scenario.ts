@@ -2,12 +2,12 @@
  * One seed: records are fed while instances crash, freeze, come and go; then the faults end, everything has to come out,
  * and what came out is judged.
  */
-import { DruseError, memoryDisk } from '../../src/index.ts'
+import { memoryDisk } from '../../src/index.ts'
 import { SeededRandom } from '../../src/testing/seeded-random.ts'
 import { Chaos, type Fault } from './chaos.ts'
 import { Feeder } from './feeder.ts'
 import { checkOutcome } from './outcome.ts'
-import { COPIES, INPUT, TALLIES } from './workload.ts'
+import { assertExplained, hasComeOut, isOver, stateOf } from './supervision.ts'
 import { type Instance, Violation, World } from './world.ts'
 
 export interface SeedResult {
@@ -47,16 +47,10 @@ export async function runSeed(seed: number, trace?: (line: string) => void): Pro
   await simulation.settle(feeding, DRAIN_MS)
 
   chaos.isOn = false
-  const isOut = (): boolean => {
-    const copies = feeder.committed.filter(({ topic }) => topic === INPUT).length
-    const { counts } = world.ledger
-    return (counts.get(COPIES) ?? 0) >= copies && (counts.get(TALLIES) ?? 0) >= feeder.committed.length
-  }
+  const isOut = (): boolean => hasComeOut(world, feeder)
   for (const untilMs = simulation.nowMs + DRAIN_MS; !isOut(); ) {
     if (simulation.nowMs >= untilMs) {
-      throw new Violation(
-        `not everything has come out ${DRAIN_MS} ms after the last fault${supervisor.state()}`,
-      )
+      throw new Violation(`not everything has come out ${DRAIN_MS} ms after the last fault${stateOf(world)}`)
     }
     await simulation.runUntil(isOut, simulation.nowMs + LOOK_MS)
     await supervisor.look()
@@ -89,14 +83,16 @@ async function open(seed: number, trace: ((line: string) => void) | undefined) {
     regionCacheBytes: random.pick([1, 1 << 20]),
   }
   const world = await World.open({ seed, trace, partitions, fates: chaos, settings })
+  const pauseMaxMs = random.pick([50, 300, 900])
+  const feed = random.fork()
   const plan = {
     transactions: random.between(3, 9),
     recordsMax: random.pick([2, 8]),
-    pauseMaxMs: random.pick([50, 300, 900]),
+    pauseMs: () => feed.below(pauseMaxMs + 1),
     partitions,
   }
   const process = world.simulation.process('feeder')
-  const feeder = new Feeder(process, world.wire, random.fork(), plan)
+  const feeder = new Feeder(process, world.wire, feed, plan)
   return { chaos, world, feeder }
 }
 
@@ -148,24 +144,13 @@ class Supervisor {
 
   async end(): Promise<void> {
     for (const { instance } of this.#wanted.values()) {
-      if (this.#isOver(instance)) this.#assertExplained(instance)
+      if (isOver(instance)) this.#assertExplained(instance)
       await this.#world.close(instance)
       await this.#world.checkDisk(instance.disk)
     }
     // Transactions of those that have died are over by then.
     const { simulation } = this.#world
     await simulation.runUntil(() => false, simulation.nowMs + SETTLE_MS)
-  }
-
-  state(): string {
-    return [...this.#wanted.values()]
-      .map(({ instance: { name, app, process } }) => {
-        const tasks = app.health.tasks.map(
-          ({ task, status, error, waitingFor }) => `${task} ${status} ${(error ?? waitingFor)?.code ?? ''}`,
-        )
-        return `; ${name} ${process.isDead ? 'dead' : process.isRunning ? 'runs' : 'paused'} ${app.state} ${tasks.join(', ')}`
-      })
-      .join('')
   }
 
   async #disturb(): Promise<void> {
@@ -179,7 +164,7 @@ class Supervisor {
     if (alive.length < 4 && random.chance(0.5)) this.#add()
     else if (alive.length > 1) {
       const [name, { instance }] = random.pick(alive)
-      if (!instance.process.isRunning || this.#isOver(instance)) return
+      if (!instance.process.isRunning || isOver(instance)) return
       this.#wanted.delete(name)
       await world.close(instance)
       await world.checkDisk(instance.disk)
@@ -193,7 +178,7 @@ class Supervisor {
 
   #isOverForGood(instance: Instance): boolean {
     const { nowMs } = this.#world.simulation
-    if (!this.#isOver(instance)) {
+    if (!isOver(instance)) {
       if (this.#failedSince.delete(instance)) this.passingFailures += 1
       return false
     }
@@ -203,25 +188,7 @@ class Supervisor {
     return nowMs - sinceMs > PASSING_MS
   }
 
-  #isOver({ process, failure, app }: Instance): boolean {
-    if (process.isDead) return true
-    if (!process.isRunning) return false
-    return failure !== undefined || app.health.tasks.some(({ status }) => status === 'failed')
-  }
-
-  /** Only what the faults of this seed can do may end a task or an instance. */
-  #assertExplained({ name, process, failure, app }: Instance): void {
-    if (process.isDead) return
-    const errors = [failure, ...app.health.tasks.map(({ error }) => error)].filter(
-      (error) => error !== undefined,
-    )
-    for (const error of errors) {
-      const code = error instanceof DruseError ? error.code : String(error)
-      const isExplained =
-        (this.#chaos.rates.diskFull > 0 && ['STATE_WRITE_FAILED', 'DISK_FAILED'].includes(code)) ||
-        code === 'BROKER_UNAVAILABLE'
-      if (!isExplained) this.#world.broken(`${name} has failed: ${code} ${(error as Error).message}`)
-    }
-    this.#world.assertLaws()
+  #assertExplained(instance: Instance): void {
+    assertExplained(this.#world, instance, this.#chaos.rates.diskFull > 0)
   }
 }

@@ -109,7 +109,7 @@ export class World {
         sent: (process, request) => {
           if (of(process) !== undefined) this.#sent(process, request)
         },
-        carriedOut: (_, request, response) => this.ledger.carriedOut(request, response),
+        carriedOut: ({ name }, request, response) => this.ledger.carriedOut(name, request, response),
         settled: (process, request, outcome) => {
           if (of(process) !== undefined) this.#settled(request, outcome)
         },

@@ -1,0 +1,437 @@
+/** Bugs that the simulation has to find: each a change of the source, made when it is loaded. */
+
+export interface Patch {
+  /** Below src. */
+  readonly file: string
+  /** Stands there exactly once. */
+  readonly find: string
+  readonly replace: string
+}
+
+export interface Mutant {
+  readonly id: string
+  readonly what: string
+  readonly patches?: readonly Patch[]
+  /** Why it is not here. */
+  readonly notYet?: string
+}
+
+const COMMIT = 'runtime/commit.ts'
+const WRITER = 'kafka/transactional-writer.ts'
+const WORKER = 'runtime/worker.ts'
+const TAKER = 'runtime/taker.ts'
+const STATE = 'runtime/task-state.ts'
+const VISIBLE = 'kafka/read-committed.ts'
+
+const BATCH = `      await this.#persistent?.write([
+        ...this.#writes(sealed.overlays, this.#persistent),
+        metaWrite({ ...next, asOfMs: this.#clock.wallMs(), regions: this.#persistentOf(next) }),
+      ])`
+const ENTRIES = `      await this.#persistent?.write(this.#writes(sealed.overlays, this.#persistent))`
+const META = `      await this.#persistent?.write([
+        metaWrite({ ...next, asOfMs: this.#clock.wallMs(), regions: this.#persistentOf(next) }),
+      ])`
+
+const STRIKE = `      this.#giveUp(epoch)
+      throw error
+    }
+  }
+
+  #giveUp`
+
+/** What kafkajs does: the transaction is aborted under the epoch, which goes on. */
+const keepEpochAfter = (which: string): Patch[] => [
+  {
+    file: WRITER,
+    find: STRIKE,
+    replace: `      if (!(${which})) this.#giveUp(epoch)
+      else if (this.#epoch === epoch) {
+        this.#deadlineMs += 60_000
+        const request = { api: 'EndTxn', ...epoch.producing, committed: false } as const
+        await this.#transact(epoch, 'abort the transaction', request, ({ errorCode }) => ({
+          errorCode: errorCode === CODE.INVALID_TXN_STATE ? CODE.NONE : errorCode,
+        })).catch(() => this.#giveUp(epoch))
+      }
+      throw error
+    }
+  }
+
+  #giveUp`,
+  },
+  {
+    file: 'runtime/commit-pipeline.ts',
+    find: `      this.#writer.close()
+      return { transaction`,
+    replace: '      return { transaction',
+  },
+]
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    id: 'M1',
+    what: 'the overlay is in the store before EndTxn is answered',
+    patches: [
+      { file: COMMIT, find: '  await writer.end()\n\n  const notStored', replace: '  const notStored' },
+      {
+        file: COMMIT,
+        find: '  return { offsets, notStored }',
+        replace: '  await writer.end()\n  return { offsets, notStored }',
+      },
+    ],
+  },
+  {
+    id: 'M2',
+    what: 'entries and positions are written in two batches',
+    patches: [{ file: STATE, find: BATCH, replace: `${ENTRIES}\n${META}` }],
+  },
+  {
+    id: 'M3',
+    what: 'committed offsets are read before the new generation is known',
+    patches: [
+      {
+        file: TAKER,
+        find: 'const committed = await committedOffsets(',
+        replace: 'const committed = this.early ?? await committedOffsets(',
+      },
+      {
+        file: TAKER,
+        find: '  /** `kept`: tasks that are still open here',
+        replace: `  early: readonly CommittedOffset[] | undefined
+
+  async lookEarly(): Promise<void> {
+    const { plan, cluster } = this.#context.surroundings
+    const inputs = plan.subs.flatMap((sub) =>
+      Array.from({ length: plan.taskCounts[sub.id] as number }, (_, partition) =>
+        inputsOf(plan, { sub, partition }),
+      ).flat(),
+    )
+    const found = await committedOffsets(cluster, plan.graph.application, inputs)
+    this.early = found.every(({ offset }) => typeof offset === 'number') ? found : undefined
+  }
+
+  /** \`kept\`: tasks that are still open here`,
+      },
+      {
+        file: TAKER,
+        find: 'if (signal.aborted) return\n      const again',
+        replace: 'this.early = undefined\n      if (signal.aborted) return\n      const again',
+      },
+      {
+        file: WORKER,
+        find: `        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
+        return order.done()`,
+        replace: `        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
+        await this.#taker.lookEarly()
+        return order.done()`,
+      },
+    ],
+  },
+  {
+    id: 'M4',
+    what: 'OffsetFetch without require_stable',
+    patches: [{ file: 'kafka/topics.ts', find: 'requireStable: true', replace: 'requireStable: false' }],
+  },
+  {
+    id: 'M5',
+    what: 'an EndTxn without an answer is taken for aborted',
+    patches: [
+      {
+        file: COMMIT,
+        find: '  await writer.end()\n\n  const notStored',
+        replace: `  try {
+    await writer.end()
+  } catch (error) {
+    if (!String(error).includes('TRANSACTION_INDEFINITE')) throw error
+    await writer.open()
+    return commit(transaction, groupId, writer)
+  }
+
+  const notStored`,
+      },
+    ],
+  },
+  {
+    id: 'M5b',
+    what: 'an EndTxn without an answer is taken for committed',
+    patches: [
+      {
+        file: COMMIT,
+        find: '  await writer.end()\n\n  const notStored',
+        replace: `  await writer.end().catch((error: unknown) => {
+    if (!String(error).includes('TRANSACTION_INDEFINITE')) throw error
+    return writer.open()
+  })
+
+  const notStored`,
+      },
+    ],
+  },
+  {
+    id: 'M6',
+    what: 'producer and epoch are kept after a produce without an answer, the sequence is taken back',
+    patches: keepEpochAfter(`String(error).includes('produce to')`),
+  },
+  {
+    id: 'M6b',
+    what: 'the epoch is kept after an EndTxn without an answer (KAFKA-17754)',
+    patches: keepEpochAfter(`String(error).includes('end the transaction')`),
+  },
+  {
+    id: 'M7',
+    what: 'aborted transactions begin in the order of their ends',
+    patches: [{ file: VISIBLE, find: '.sort((a, b) => a.firstOffset - b.firstOffset)', replace: '' }],
+  },
+  {
+    id: 'M7b',
+    what: 'a record with the key of an abort marker ends an aborted transaction',
+    patches: [
+      {
+        file: VISIBLE,
+        find: '    if (header.isControl) {',
+        replace: `    const key = header.recordCount > 0 ? new RecordCursor(bytes, at, header, 0).next()?.key : undefined
+    if (key?.length === 4 && key.readInt32BE(0) === 0) aborting.delete(header.producerId)
+    if (header.isControl) {`,
+      },
+    ],
+  },
+  {
+    id: 'M7c',
+    what: 'an aborted transaction is never over',
+    patches: [
+      { file: VISIBLE, find: '        aborting.delete(header.producerId)\n', replace: '        void 0\n' },
+    ],
+  },
+  {
+    id: 'M8',
+    what: 'offsets are committed without member and generation',
+    patches: [
+      {
+        file: WRITER,
+        find: 'const { memberId, generationId, groupInstanceId } = as',
+        replace: `const { memberId, generationId, groupInstanceId } = { ...as, memberId: '', generationId: -1 }`,
+      },
+    ],
+  },
+  {
+    id: 'M8b',
+    what: 'a transaction that changes no region carries no offsets',
+    patches: [
+      {
+        file: COMMIT,
+        find: '  await writer.commitOffsets(groupId, as, offsets)\n  await writer.end()\n\n',
+        replace: `  if (tasks.some(({ overlays }) => overlays.size > 0)) await writer.commitOffsets(groupId, as, offsets)
+  await writer.end()
+
+`,
+      },
+    ],
+  },
+  {
+    id: 'M9',
+    what: 'a replay goes on to the last stable offset, not to the committed position',
+    patches: [
+      { file: 'runtime/restore.ts', find: 'if (raw.offset >= to) {', replace: 'if (raw.offset >= end) {' },
+    ],
+  },
+  {
+    id: 'M9b',
+    what: 'a replay ends with the last record',
+    patches: [
+      {
+        file: 'runtime/restore.ts',
+        find: '        return nextOffset >= end\n',
+        replace: '        return (batches.at(-1)?.header.lastOffset ?? -1) + 1 >= end\n',
+      },
+    ],
+  },
+  {
+    id: 'M9c',
+    what: 'a region is said to stand at the high watermark',
+    patches: [
+      {
+        file: 'runtime/take.ts',
+        find: `  if (guarantee === 'exactly_once') return committed
+  const ends = await listOffsets(cluster, [changelog], 'latest')`,
+        replace: `  void guarantee
+  const ends = await listOffsets(cluster, [changelog], 'latest', 'read_uncommitted')`,
+      },
+    ],
+  },
+  {
+    id: 'M10',
+    what: 'offsets are committed in a transaction of their own',
+    patches: [
+      {
+        file: COMMIT,
+        find: '  await writer.commitOffsets(groupId, as, offsets)\n  await writer.end()\n\n',
+        replace: `  await writer.end()
+  await writer.begin([])
+  await writer.addOffsets(groupId)
+  await writer.commitOffsets(groupId, as, offsets)
+  await writer.end()
+
+`,
+      },
+    ],
+  },
+  {
+    id: 'M10b',
+    what: 'the last offset is committed instead of the one behind it',
+    patches: [
+      {
+        file: 'runtime/task.ts',
+        find: '({ topic, partition, position: offset }) => ({ topic, partition, offset })',
+        replace:
+          '({ topic, partition, position }) => ({ topic, partition, offset: Math.max(0, position - 1) })',
+      },
+    ],
+  },
+  {
+    id: 'M10c',
+    what: 'the offset of what was fetched is committed, not of what was processed',
+    patches: [
+      {
+        file: 'runtime/input-queue.ts',
+        find: 'return this.#peekRaw()?.offset ?? this.#damage?.offset ?? this.#fetched',
+        replace: 'return this.#fetched',
+      },
+    ],
+  },
+  {
+    id: 'M11',
+    what: 'a retry chooses the partition again',
+    notYet: 'the partition stands in the sealed record: nothing after it chooses',
+  },
+  {
+    id: 'M12',
+    what: 'a range over overlays passes over deletions',
+    patches: [
+      {
+        file: 'region/range.ts',
+        find: 'if (isWithin(id) && !newest.has(id)) newest.set(id, (overlay as EntryTable).value(place))',
+        replace: `const value = (overlay as EntryTable).value(place)
+      if (value !== null && isWithin(id) && !newest.has(id)) newest.set(id, value)`,
+      },
+    ],
+  },
+  {
+    id: 'M13',
+    what: 'positions are written before their entries',
+    patches: [{ file: STATE, find: BATCH, replace: `${META}\n${ENTRIES}` }],
+  },
+  {
+    id: 'M14',
+    what: 'identities of cluster and topics are not checked',
+    notYet: 'no topic is created anew here',
+  },
+  {
+    id: 'M15',
+    what: 'a directory older than delete.retention.ms is used',
+    notYet: 'no changelog is compacted here',
+  },
+  { id: 'M16', what: 'an offset out of range is passed over', notYet: 'no input is deleted from here' },
+  { id: 'M17', what: 'a dead letter outside of the transaction', notYet: 'no record is refused here' },
+  { id: 'M18', what: 'a log record that LevelDB has dropped', notYet: 'there is no fingerprint yet' },
+  { id: 'M19', what: 'epochs are asked for in a loop without pauses', notYet: 'no fault here lasts' },
+  {
+    id: 'M20',
+    what: 'a query sees what is not committed',
+    patches: [
+      {
+        file: 'region/part.ts',
+        find: 'return this.#read(this.#entries.byteRange(bounds), [this.#sealedIsCommitted ? this.#sealed : undefined])',
+        replace: 'return this.#read(this.#entries.byteRange(bounds), [this.#current, this.#sealed])',
+      },
+    ],
+  },
+  {
+    id: 'M21',
+    what: 'the generation of a commit is that of its last record',
+    patches: [
+      {
+        file: 'runtime/commit-pipeline.ts',
+        find: 'this.#dirty ??= { sinceMs: this.#clock.monotonicMs(), as }',
+        replace: 'this.#dirty = { sinceMs: this.#dirty?.sinceMs ?? this.#clock.monotonicMs(), as }',
+      },
+    ],
+  },
+  {
+    id: 'M22',
+    what: 'only the inputs of a task that have moved are committed',
+    patches: [
+      {
+        file: COMMIT,
+        find: 'sealed.positions.map((at)',
+        replace: 'sealed.positions.filter(({ offset }) => offset > 0).map((at)',
+      },
+    ],
+  },
+  {
+    id: 'M23',
+    what: 'overlays since a failed commit are kept',
+    patches: [
+      {
+        file: WORKER,
+        find: 'for (const name of blamed(failure)) this.#tasks.fail(this.#tasks.slot(name), error)\n    await this.#dropAll()',
+        replace: `for (const name of blamed(failure)) this.#tasks.fail(this.#tasks.slot(name), error)
+    for (const { taken } of this.#tasks.slots) for (const part of taken?.task.parts.values() ?? []) part.applied()`,
+      },
+    ],
+  },
+  {
+    id: 'M24',
+    what: 'a failed transaction is aborted with EndTxn, and the epoch kept',
+    patches: keepEpochAfter('true'),
+  },
+  {
+    id: 'M25',
+    what: 'the first start has no transaction of its own',
+    patches: [
+      {
+        file: TAKER,
+        find: `    await this.#handlers.firstStarts([start], signal)
+    await this.#takeAll([id], kept, signal)`,
+        replace: `    const metadata = decodeMetadata(start.offsets[0]?.metadata as string, '')
+    const positions = new Map(start.offsets.map((at) => [partitionKey(at), at.offset]))
+    await this.#takeOne(id, { kind: 'committed', metadata, positions }, kept.get(taskName(id)), signal)`,
+      },
+      {
+        file: TAKER,
+        find: `import { type Agreement, agree } from './agreement.ts'`,
+        replace: `import { type Agreement, agree } from './agreement.ts'
+import { decodeMetadata } from './task-metadata.ts'`,
+      },
+    ],
+  },
+  { id: 'M26', what: 'at-least-once is replayed to X only', notYet: 'everything here is exactly-once' },
+  {
+    id: 'M27',
+    what: 'of the codes of a TxnOffsetCommit only the first counts',
+    patches: [
+      {
+        file: WRITER,
+        find: `          (answer) => worst(partitions, answer.partitions),
+          'group',`,
+        replace: `          (answer) => ({ errorCode: answer.partitions[0]?.errorCode ?? CODE.UNKNOWN_SERVER_ERROR }),
+          'group',`,
+      },
+    ],
+  },
+  {
+    id: 'B1',
+    what: 'a take that was given up moves aside what others have brought further (found by seed 1243)',
+    patches: [
+      {
+        file: 'runtime/state-directory.ts',
+        find: 'if (signal.aborted) throw taskAbandoned(task)',
+        replace: '',
+      },
+      {
+        file: 'runtime/state-directory.ts',
+        find: 'if (!signal.aborted) return store',
+        replace: 'return store',
+      },
+      { file: 'runtime/take.ts', find: '  if (signal.aborted) throw taskAbandoned(id)\n', replace: '' },
+    ],
+  },
+]
