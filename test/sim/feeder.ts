@@ -29,6 +29,7 @@ export interface FeedPlan {
   /** Before the n-th transaction. */
   pauseMs(n: number): number
   readonly partitions: number
+  isAborted(n: number): boolean
 }
 
 /** Keys of all kinds; the second is what a client takes for an abort marker that looks at keys alone. */
@@ -75,12 +76,12 @@ export class Feeder {
       await new Promise<void>((resolve) => {
         this.#process.clock.wake(this.#plan.pauseMs(n), resolve)
       })
-      await this.#transact()
+      await this.#transact(n)
     }
     this.isDone = true
   }
 
-  async #transact(): Promise<void> {
+  async #transact(n: number): Promise<void> {
     const random = this.#random
     const records = Array.from({ length: random.between(1, this.#plan.recordsMax) }, () => this.#record())
     const places = new Map<string, Fed[]>()
@@ -94,7 +95,7 @@ export class Feeder {
     })
     await this.#again('AddPartitionsToTxn', { ...this.#producing, partitions })
     for (const [place, list] of places) await this.#produce(place, list)
-    const committed = !random.chance(0.25)
+    const committed = !this.#plan.isAborted(n)
     await this.#again('EndTxn', { ...this.#producing, committed })
     if (committed) this.committed.push(...records)
   }

@@ -120,8 +120,8 @@ export const MUTANTS: readonly Mutant[] = [
         file: WORKER,
         find: `        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
         return order.done()`,
-        replace: `        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
-        await this.#taker.lookEarly()
+        replace: `        await this.#taker.lookEarly()
+        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
         return order.done()`,
       },
     ],
@@ -246,14 +246,34 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     id: 'M9c',
-    what: 'a region is said to stand at the high watermark',
+    what: 'a replay goes to where the changelog ended before the offsets were stable',
     patches: [
       {
+        file: TAKER,
+        find: '    // Counted from when it is first known',
+        replace: `    const { plan } = this.#context.surroundings
+    const logs = ids.flatMap(({ sub, partition }) =>
+      changelogsOf(plan, sub).map(({ topic }) => ({ topic, partition })),
+    )
+    const ends = new Map([...(cluster.ends ?? []), ...(await listOffsets(cluster, logs, 'latest'))])
+    cluster.ends = ends
+    // Counted from when it is first known`,
+      },
+      {
+        file: TAKER,
+        find: "import { type CommittedOffset, committedOffsets } from '../kafka/topics.ts'",
+        replace: "import { type CommittedOffset, committedOffsets, listOffsets } from '../kafka/topics.ts'",
+      },
+      {
+        file: TAKER,
+        find: 'import { inputsOf, type TaskId',
+        replace: 'import { changelogsOf, inputsOf, type TaskId',
+      },
+      {
         file: 'runtime/take.ts',
-        find: `  if (guarantee === 'exactly_once') return committed
-  const ends = await listOffsets(cluster, [changelog], 'latest')`,
-        replace: `  void guarantee
-  const ends = await listOffsets(cluster, [changelog], 'latest', 'read_uncommitted')`,
+        find: "  if (guarantee === 'exactly_once') return committed\n",
+        replace:
+          "  if (guarantee === 'exactly_once') return Math.min(committed, cluster.ends?.get(partitionKey(changelog)) ?? committed)\n",
       },
     ],
   },
@@ -346,14 +366,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     id: 'M21',
-    what: 'the generation of a commit is that of its last record',
-    patches: [
-      {
-        file: 'runtime/commit-pipeline.ts',
-        find: 'this.#dirty ??= { sinceMs: this.#clock.monotonicMs(), as }',
-        replace: 'this.#dirty = { sinceMs: this.#dirty?.sinceMs ?? this.#clock.monotonicMs(), as }',
-      },
-    ],
+    what: 'the generation of a commit is the newest, not that of its first record',
+    notYet:
+      'no difference alone: before a member joins again, its commits have ended and its overlays are gone',
   },
   {
     id: 'M22',

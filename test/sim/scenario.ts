@@ -89,6 +89,7 @@ async function open(seed: number, trace: ((line: string) => void) | undefined) {
     transactions: random.between(3, 9),
     recordsMax: random.pick([2, 8]),
     pauseMs: () => feed.below(pauseMaxMs + 1),
+    isAborted: () => feed.chance(0.25),
     partitions,
   }
   const process = world.simulation.process('feeder')

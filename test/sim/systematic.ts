@@ -62,7 +62,9 @@ const PAUSE_MS = 1_100
 /** Until others have committed; at most so long, which is beyond the transaction's time as well. */
 const PAUSE_LONG_MS = 8_000
 const LATE_MS = 1_300
-const FEED_AT_MS = [0, 250, 200, 250, 1_200, 3_000]
+const FEED_AT_MS = [0, 250, 200, 0, 250, 1_200, 3_000]
+/** Their records have the key of an abort marker, too. */
+const ABORTED = [2]
 const LOOK_MS = 40
 const DRAIN_MS = 60_000
 const SETTLE_MS = 6_500
@@ -94,8 +96,9 @@ async function run(one: Case | undefined, trace?: (line: string) => void): Promi
     recordsMax: 8,
     partitions: 1,
     pauseMs: (n: number) => FEED_AT_MS[n] as number,
+    isAborted: (n: number) => ABORTED.includes(n),
   }
-  const feeder = new Feeder(simulation.process('feeder'), world.wire, new SeededRandom(3), plan)
+  const feeder = new Feeder(simulation.process('feeder'), world.wire, new SeededRandom(24), plan)
   const feeding = feeder.run()
   const wanted = new Map(['i0', 'i1'].map((name) => [name, world.start(name)]))
   const canFillDisk = one?.mishap === 'fail'

@@ -219,17 +219,18 @@ export class World {
   async checkQueries(): Promise<void> {
     for (const { app, regions, process, hasStarted, failure, isClosing } of this.instances) {
       if (!process.isRunning || !hasStarted || failure !== undefined || isClosing) continue
+      const region = app.region(regions.counts)
+      const seen: (readonly [group: string, count: number])[] = []
       for (const group of ALL_GROUPS) {
-        let count: number | undefined
-        try {
-          count = await app.region(regions.counts).get(group)
-        } catch {
-          continue
-        }
+        // Another instance has it, or nobody yet.
+        const count = await region.get(group).catch(() => undefined)
+        if (count !== undefined) seen.push([group, count])
+      }
+      for await (const entry of region.range()) seen.push(entry)
+      for (const [group, count] of seen) {
         const committed = this.committedCount(group)
-        if ((count ?? 0) > committed) {
+        if (count > committed)
           this.broken(`a query sees count ${count} of ${group}, committed is ${committed}`)
-        }
       }
     }
     this.assertLaws()

@@ -1,0 +1,22 @@
+/** One fault at a time. All of them are run by `npm run sim -- --systematic`; here those of some effects. */
+import { expect, test } from 'vitest'
+import { casesAt, countEffects, runCase } from './systematic.ts'
+
+const EVERY = 9
+
+test('a crash, a lost answer, a pause and a late delivery at every ninth effect', async () => {
+  const effects = await countEffects()
+  expect(effects).toBeGreaterThan(120)
+  let runs = 0
+  for (let at = 0; at < effects; at += EVERY) {
+    for (const one of casesAt(at)) {
+      runs += 1
+      try {
+        await runCase(one)
+      } catch (cause) {
+        throw new Error(`npm run sim -- --case ${one.at},${one.mishap},${one.heir}`, { cause })
+      }
+    }
+  }
+  expect(runs).toBeGreaterThan(effects)
+})
