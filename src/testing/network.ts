@@ -203,6 +203,11 @@ class SimConnection implements Connection {
       }
       if (typeof fate === 'object') outcome = { ok: true, response: fate.answer } as Outcome<unknown>
     }
+    if (!outcome.ok) {
+      // The broker has closed it.
+      this.#break(link)
+      return
+    }
     link.back.shift()
     if (link.back.length > 0) this.#bringBack(link, this.#hooks.latencyMs())
     sent.settle(outcome)

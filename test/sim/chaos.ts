@@ -19,6 +19,7 @@ export const FAULTS = [
   'inPart',
   'markers',
   'rebalance',
+  'brokerRestart',
   'clock',
   'diskFull',
   'power',

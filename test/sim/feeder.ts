@@ -131,20 +131,21 @@ export class Feeder {
     return { id, topic: INPUT, partition, key, value }
   }
 
-  /** Until the broker takes it: the transaction before may still be ending. */
+  /** Until the broker takes it: the transaction before may still be ending, or the broker restart. All may be sent twice. */
   async #again<A extends Api>(api: A, request: Requests[A]): Promise<Responses[A]> {
     for (;;) {
       const outcome = await this.#connection.send(ANY_NODE, { api, ...request } as never, TIMEOUT_MS)
-      if (!outcome.ok) throw new Error(`The feeder's ${api}: ${outcome.reason}`)
-      const response = outcome.response as {
-        errorCode?: number
-        partitions?: readonly { errorCode: number }[]
+      if (outcome.ok) {
+        const response = outcome.response as {
+          errorCode?: number
+          partitions?: readonly { errorCode: number }[]
+        }
+        const { errorCode, partitions = [] } = response
+        const code = errorCode ?? partitions.find((place) => place.errorCode !== CODE.NONE)?.errorCode
+        if (code === CODE.NONE || code === undefined) return outcome.response as Responses[A]
+        if (code !== CODE.CONCURRENT_TRANSACTIONS && code !== CODE.NOT_ENOUGH_REPLICAS)
+          throw new Error(`The feeder's ${api}: ${code}`)
       }
-      const code =
-        response.errorCode ?? response.partitions?.find(({ errorCode }) => errorCode !== 0)?.errorCode ?? 0
-      if (code === CODE.NONE) return outcome.response as Responses[A]
-      if (code !== CODE.CONCURRENT_TRANSACTIONS && code !== CODE.NOT_ENOUGH_REPLICAS)
-        throw new Error(`The feeder's ${api}: ${code}`)
       await new Promise<void>((resolve) => {
         this.#process.clock.wake(5, resolve)
       })

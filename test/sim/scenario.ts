@@ -82,7 +82,9 @@ async function open(seed: number, trace: ((line: string) => void) | undefined) {
     bufferedRecordsPerPartition: random.pick([1, 4, 1_000]),
     regionCacheBytes: random.pick([1, 1 << 20]),
   }
-  const world = await World.open({ seed, trace, partitions, fates: chaos, settings })
+  const store = random.pick(['persistent', 'persistent', 'memory'] as const)
+  const isStatic = random.chance(0.25)
+  const world = await World.open({ seed, trace, partitions, fates: chaos, settings, store, isStatic })
   const pauseMaxMs = random.pick([50, 300, 900])
   const feed = random.fork()
   const plan = {
@@ -160,6 +162,7 @@ class Supervisor {
     for (const { process } of world.instances) {
       if (this.#chaos.draws('clock', 0.05)) process.wallOffsetMs += random.between(-3_600_000, 3_600_000)
     }
+    if (this.#chaos.draws('brokerRestart', 0.02)) await world.restartBroker()
     if (!this.#chaos.draws('rebalance', 0.06)) return
     const alive = [...this.#wanted].filter(([, { backAtMs }]) => backAtMs === undefined)
     if (alive.length < 4 && random.chance(0.5)) this.#add()

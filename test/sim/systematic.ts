@@ -26,6 +26,8 @@ export const MISHAPS = [
   'pauseLongAfter',
   'fail',
   'inPart',
+  'restartBefore',
+  'restartAfter',
 ] as const
 export type Mishap = (typeof MISHAPS)[number]
 export const HEIRS = ['same', 'power', 'empty'] as const
@@ -113,7 +115,9 @@ async function run(one: Case | undefined, trace?: (line: string) => void): Promi
   const failedSince = new Map<Instance, number>()
   while (!isOut() || fates.isPending) {
     if (simulation.nowMs > untilMs) throw new Violation(`not everything has come out${stateOf(world)}`)
-    await simulation.runUntil(() => false, simulation.nowMs + LOOK_MS)
+    await simulation.runUntil(() => fates.wantsRestart, simulation.nowMs + LOOK_MS)
+    if (fates.wantsRestart) await world.restartBroker()
+    fates.wantsRestart = false
     fates.look()
     for (const [name, instance] of wanted) {
       if (!isOver(instance)) {
@@ -150,6 +154,8 @@ async function run(one: Case | undefined, trace?: (line: string) => void): Promi
 
 class OneFate implements Fates {
   effects = 0
+  /** The broker is to be killed and opened again, before anything else happens. */
+  wantsRestart = false
   /** The instances are being closed. */
   isOver = false
   /** Those of all but one instance. */
@@ -199,9 +205,13 @@ class OneFate implements Fates {
       case 'pauseLongAfter':
         this.#pause(instance)
         return 'deliver'
+      case 'restartBefore':
+        this.wantsRestart = true
+        return 'deliver'
       case 'crashAfter':
       case 'loseAnswer':
       case 'lateAnswer':
+      case 'restartAfter':
         this.#answering = request
     }
     return 'deliver'
@@ -210,6 +220,7 @@ class OneFate implements Fates {
   answer(instance: Instance, request: Request): AnswerFate {
     if (request !== this.#answering) return 'deliver'
     if (this.#case?.mishap === 'crashAfter') instance.process.kill()
+    if (this.#case?.mishap === 'restartAfter') this.wantsRestart = true
     return this.#case?.mishap === 'lateAnswer' ? { delayMs: LATE_MS } : 'lose'
   }
 

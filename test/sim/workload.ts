@@ -37,14 +37,11 @@ export function decodeTally(value: Uint8Array): Tally {
 /** These records' operators look through a region, which takes promises. */
 export const asksForKeys = (id: number): boolean => id % 6 === 5
 
-export function simulated(): { topology: Topology; regions: ReturnType<typeof build>['regions'] } {
-  return build()
-}
-
-function build() {
+/** `store`: of one of the two regions. */
+export function simulated(store: 'persistent' | 'memory') {
   const topology = new Topology(APPLICATION)
   const counts = topology.region('counts', { key: string, value: int64 })
-  const lasts = topology.region('lasts', { key: string, value: bytes })
+  const lasts = topology.region('lasts', { key: string, value: bytes, store })
   const input = topology.stream(INPUT, { key: bytes, value: bytes })
   input.to(COPIES)
   input

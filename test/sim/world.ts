@@ -48,6 +48,10 @@ export interface WorldOptions {
   readonly partitions: number
   readonly fates: Fates
   readonly settings?: Partial<DruseOptions>
+  /** Of one of the regions. Default 'persistent'. */
+  readonly store?: 'persistent' | 'memory'
+  /** Instances are static members, under their names. */
+  readonly isStatic?: boolean
 }
 
 const BROKER = { minSessionTimeoutMs: 100, transactionCleanUpIntervalMs: 500 }
@@ -75,7 +79,9 @@ export class World {
   #broker: EmbeddedBroker | undefined
   readonly #network: Network
   readonly #fates: Fates
-  readonly #settings: Partial<DruseOptions>
+  readonly #options: WorldOptions
+  readonly #brokerDisk = memoryDisk()
+  #machine: SimProcess | undefined
   readonly #broken: string[] = []
   /** Bytes of each batch that was sent, by whom and at which sequence. */
   readonly #batches = new Map<string, Buffer>()
@@ -84,11 +90,11 @@ export class World {
   readonly #names = new Map<SimProcess, Instance>()
 
   private constructor(options: WorldOptions) {
-    const { seed, inOrder = false, trace, partitions, fates, settings = {} } = options
+    const { seed, inOrder = false, trace, partitions, fates } = options
     this.simulation = new Simulation({ seed, inOrder, ...(trace && { trace }) })
     this.partitions = partitions
     this.#fates = fates
-    this.#settings = settings
+    this.#options = options
     this.ledger = new Ledger((law) => this.broken(law))
     this.observer = this.simulation.process('observer')
     const of = (process: SimProcess): Instance | undefined => this.#names.get(process)
@@ -120,13 +126,7 @@ export class World {
 
   static async open(options: WorldOptions): Promise<World> {
     const world = new World(options)
-    const machine = world.simulation.process('broker')
-    const { fates } = options
-    const clock: Clock = {
-      ...machine.clock,
-      wake: (delayMs, callback) => machine.clock.wake(delayMs > 0 ? delayMs : fates.brokerLagMs(), callback),
-    }
-    world.#broker = await EmbeddedBroker.open({ clock, random: world.simulation.random.fork(), ...BROKER })
+    await world.#openBroker()
     const topics = [INPUT, EXTRA, COPIES, TALLIES].map((topic) => ({
       topic,
       partitions: options.partitions,
@@ -139,6 +139,28 @@ export class World {
       60_000,
     )
     return world
+  }
+
+  /** As kill -9 and a restart: what it has answered stays, its groups have no members, and markers go on being written. */
+  async restartBroker(): Promise<void> {
+    this.simulation.note(undefined, 'BROKER RESTARTS')
+    this.#machine?.kill()
+    this.#brokerDisk.crash()
+    await this.#broker?.close().catch(() => {})
+    await this.#openBroker()
+  }
+
+  async #openBroker(): Promise<void> {
+    const { simulation } = this
+    const fates = this.#fates
+    const machine = simulation.process('broker')
+    this.#machine = machine
+    const clock: Clock = {
+      ...machine.clock,
+      wake: (delayMs, callback) => machine.clock.wake(delayMs > 0 ? delayMs : fates.brokerLagMs(), callback),
+    }
+    const store = await this.#brokerDisk.open('broker')
+    this.#broker = await EmbeddedBroker.open({ store, clock, random: simulation.random.fork(), ...BROKER })
   }
 
   /** A law does not hold. */
@@ -154,10 +176,11 @@ export class World {
 
   start(name: string, disk: MemoryDisk = memoryDisk()): Instance {
     const process = this.simulation.process(name)
-    const { topology, regions } = simulated()
+    const { topology, regions } = simulated(this.#options.store ?? 'persistent')
     const app = new Druse(topology, {
       ...SETTINGS,
-      ...this.#settings,
+      ...this.#options.settings,
+      ...(this.#options.isStatic && { groupInstanceId: name }),
       wire: this.#network.wireOf(process),
       stateDir: simDisk(process, disk, {
         latencyMs: () => this.#fates.latencyMs(),
