@@ -17,7 +17,11 @@ export function isOver({ process, failure, app }: Instance): boolean {
   return failure !== undefined || app.health.tasks.some(({ status }) => status === 'failed')
 }
 
-/** Only what the faults of a run can do may end a task or an instance. Errors: Violation. */
+/**
+ * Only what the faults of a run can do may end a task or an instance: a disk that is full, a start that had no broker in
+ * time, and, of a static member, an earlier JoinGroup of its own that arrives late: Kafka takes it for another process.
+ * Errors: Violation.
+ */
 export function assertExplained(world: World, instance: Instance, canFillDisk: boolean): void {
   const { name, process, failure, app } = instance
   if (process.isDead) return
@@ -28,6 +32,7 @@ export function assertExplained(world: World, instance: Instance, canFillDisk: b
     const code = error instanceof DruseError ? error.code : String(error)
     const isExplained =
       (canFillDisk && (code === 'STATE_WRITE_FAILED' || code === 'DISK_FAILED')) ||
+      (world.isStatic && code === 'INSTANCE_FENCED') ||
       code === 'BROKER_UNAVAILABLE'
     if (!isExplained) world.broken(`${name} has failed: ${code} ${(error as Error).message}`)
   }

@@ -163,6 +163,10 @@ export class World {
     this.#broker = await EmbeddedBroker.open({ store, clock, random: simulation.random.fork(), ...BROKER })
   }
 
+  get isStatic(): boolean {
+    return this.#options.isStatic === true
+  }
+
   /** A law does not hold. */
   broken(law: string): void {
     this.simulation.note(undefined, `LAW ${law}`)
