@@ -74,8 +74,8 @@ export const MUTANTS: readonly Mutant[] = [
       { file: COMMIT, find: '  await writer.end()\n\n  const notStored', replace: '  const notStored' },
       {
         file: COMMIT,
-        find: '  return { offsets, notStored }',
-        replace: '  await writer.end()\n  return { offsets, notStored }',
+        find: '  return { offsets: offsets.flat(), notStored }',
+        replace: '  await writer.end()\n  return { offsets: offsets.flat(), notStored }',
       },
     ],
   },
@@ -255,7 +255,7 @@ export const MUTANTS: readonly Mutant[] = [
     const logs = ids.flatMap(({ sub, partition }) =>
       changelogsOf(plan, sub).map(({ topic }) => ({ topic, partition })),
     )
-    const ends = new Map([...(cluster.ends ?? []), ...(await listOffsets(cluster, logs, 'latest'))])
+    const ends = new Map([...(cluster.ends ?? []), ...(await listOffsets(cluster, logs, 'latest').catch(() => []))])
     cluster.ends = ends
     // Counted from when it is first known`,
       },
@@ -285,7 +285,7 @@ export const MUTANTS: readonly Mutant[] = [
         file: COMMIT,
         find: '  await writer.commitOffsets(groupId, as, offsets)\n  await writer.end()\n\n',
         replace: `  await writer.end()
-  await writer.begin([])
+  await writer.begin([], groupId, as)
   await writer.addOffsets(groupId)
   await writer.commitOffsets(groupId, as, offsets)
   await writer.end()
