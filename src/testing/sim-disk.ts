@@ -12,8 +12,9 @@ export type DiskFate = 'do' | 'die' | 'dieAfter' | 'fail'
 export interface DiskHooks {
   latencyMs(): number
   operation(process: SimProcess, operation: string, path: string): DiskFate
-  /** A write, as it is carried out. */
+  /** Before a write is carried out, and after it, before anybody hears of it. */
   writing(process: SimProcess, path: string, writes: readonly Write[]): void
+  written(process: SimProcess, path: string, store: Store): Promise<void>
   movedAside(process: SimProcess, path: string): void
 }
 
@@ -80,9 +81,10 @@ class SimDisk {
       getMany: (keys) => inTurn('getMany', () => store.getMany(keys)),
       range: (bounds) => store.range(bounds),
       write: (writes) =>
-        inTurn('write', () => {
+        inTurn('write', async () => {
           this.#hooks.writing(this.#process, path, writes)
-          return store.write(writes)
+          await store.write(writes)
+          await this.#hooks.written(this.#process, path, store)
         }),
       close: () => inTurn('close', () => store.close()),
     }

@@ -190,6 +190,7 @@ export class World {
         latencyMs: () => this.#fates.latencyMs(),
         operation: (_, operation, path) => this.#fates.disk(instance, operation, path),
         writing: (_, path, writes) => this.#writing(path, writes),
+        written: (_, path, store) => this.#checkTask(path, store),
         movedAside: (_, path) => this.broken(`${name} moves ${path} aside`),
       }),
       clock: process.clock,
@@ -281,13 +282,17 @@ export class World {
       const path = `tasks/${name}`
       const store = await disk.open(path)
       try {
-        const meta = readMeta(store)
-        if (meta !== undefined) await this.#checkStore(path, store, meta)
+        await this.#checkTask(path, store)
       } finally {
         await store.close()
       }
     }
     this.assertLaws()
+  }
+
+  async #checkTask(path: string, store: Store): Promise<void> {
+    const meta = path.startsWith('tasks/') ? readMeta(store) : undefined
+    if (meta !== undefined) await this.#checkStore(path, store, meta)
   }
 
   async #checkStore(path: string, store: Store, meta: StoreMeta): Promise<void> {
