@@ -35,6 +35,12 @@ export interface TransactionalWriterOptions {
   readonly compression?: Compression
 }
 
+/**
+ * How long a transaction that is over time may still hold its offsets: brokers look for such every 10 s
+ * (`transaction.abort.timed.out.transaction.cleanup.interval.ms`), and then its markers have to be written.
+ */
+export const ABORT_LATENCY_MS = 15_000
+
 const FIRST_RETRY_MS = 5
 const LAST_RETRY_MS = 200
 

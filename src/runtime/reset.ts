@@ -19,7 +19,7 @@ import type { OffsetToCommit } from '../kafka/commit-writer.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { Again, pause, retry } from '../kafka/retry.ts'
 import { createTopics, deleteTopics, describeTopics, type TopicDescription } from '../kafka/topics.ts'
-import { TransactionalWriter } from '../kafka/transactional-writer.ts'
+import { ABORT_LATENCY_MS, TransactionalWriter } from '../kafka/transactional-writer.ts'
 import type { Clock, Disk, Logger, Random, Wire } from '../ports.ts'
 import { levelDisk } from '../store/index.ts'
 import { silentLogger, systemClock, systemRandom } from '../system.ts'
@@ -88,8 +88,6 @@ export interface ResetOptions
   readonly random?: Random
 }
 
-/** How often a broker looks for transactions that are over time. */
-const CLEAN_UP_INTERVAL_MS = 10_000
 const COMMIT_ATTEMPTS = 5
 const COMMIT_PAUSE_MS = 200
 
@@ -127,7 +125,7 @@ export async function resetApplication(topology: Topology, options: ResetOptions
     const topics = await describeTopics(cluster, names)
     const plan = planForReset(graph, topics, keepState, replicationFactor)
     const disks = stateDirs.map((dir) => (typeof dir === 'string' ? levelDisk(dir) : dir))
-    const patienceMs = settings.transactionTimeoutMs + CLEAN_UP_INTERVAL_MS
+    const patienceMs = settings.transactionTimeoutMs + ABORT_LATENCY_MS
     const reset: Reset = { cluster, plan, settings, patienceMs, random }
     const members = await emptyGroup(cluster, application, { force, dryRun })
     const prepare = () =>

@@ -3,6 +3,7 @@ import { DruseError } from '../errors.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { pause } from '../kafka/retry.ts'
 import { type CommittedOffset, committedOffsets } from '../kafka/topics.ts'
+import { ABORT_LATENCY_MS } from '../kafka/transactional-writer.ts'
 import { type Agreement, agree } from './agreement.ts'
 import { mayPass } from './blame.ts'
 import type { DruseSettings } from './options.ts'
@@ -25,8 +26,6 @@ const AGAIN_MS = 50
 const AFTER_FAILURE_MS = 1_000
 /** Without an answer for so long, `app.health` says what is waited for. */
 const ANSWER_BUDGET_MS = 2_000
-/** How often a broker looks for transactions that are over time (transaction.abort.timed.out.transaction.cleanup.interval.ms). */
-const CLEAN_UP_INTERVAL_MS = 10_000
 
 export class Taker {
   readonly #context: RestoreContext
@@ -89,7 +88,7 @@ export class Taker {
       left = again
       if (again.length === 0) return
       if (patientUntilMs === undefined) {
-        patientUntilMs = clock.monotonicMs() + this.#settings.transactionTimeoutMs + CLEAN_UP_INTERVAL_MS
+        patientUntilMs = clock.monotonicMs() + this.#settings.transactionTimeoutMs + ABORT_LATENCY_MS
         const waiting = again.map(taskName).join(' ')
         log.info({ tasks: waiting }, 'tasks: waiting until an earlier owner’s transaction has ended')
       } else if (clock.monotonicMs() > patientUntilMs) {
