@@ -12,6 +12,9 @@ import { SeededRandom } from './seeded-random.ts'
 /** 2023-11-14T22:13:20Z. */
 const EPOCH_MS = 1_700_000_000_000
 
+/** So much happens in no millisecond: something goes round in circles. */
+const EVENTS_PER_MS_MAX = 50_000
+
 interface SimEvent {
   atMs: number
   tie: number
@@ -38,6 +41,8 @@ export class Simulation {
   #nowMs = 0
   #count = 0
   #scheduled = 0
+  /** Events of the present millisecond. */
+  #atOnce = 0
 
   constructor({ seed, inOrder = false, trace }: SimulationOptions) {
     this.random = new SeededRandom(seed)
@@ -115,7 +120,11 @@ export class Simulation {
         this.#events.push(event)
         break
       }
+      if (event.atMs > this.#nowMs) this.#atOnce = 0
       this.#nowMs = Math.max(this.#nowMs, event.atMs)
+      this.#atOnce += 1
+      if (this.#atOnce > EVENTS_PER_MS_MAX)
+        throw new Error(`Time stands still: ${event.what} again and again`)
       if (event.owner === undefined || event.owner.admits(event)) return event
     }
     this.#nowMs = Math.max(this.#nowMs, untilMs)
