@@ -62,6 +62,19 @@ export class Feeder {
   }
 
   async run(): Promise<void> {
+    await this.open()
+    const { transactions } = this.#plan
+    for (let n = 0; n < transactions; n++) {
+      await new Promise<void>((resolve) => {
+        this.#process.clock.wake(this.#plan.pauseMs(n), resolve)
+      })
+      await this.transact(n)
+    }
+    this.isDone = true
+  }
+
+  /** Once, before the first transaction. */
+  async open(): Promise<void> {
     const started = await this.#again('InitProducerId', {
       transactionalId: 'feeder',
       transactionTimeoutMs: TIMEOUT_MS,
@@ -71,17 +84,10 @@ export class Feeder {
       producerId: started.producerId,
       producerEpoch: started.producerEpoch,
     }
-    const { transactions } = this.#plan
-    for (let n = 0; n < transactions; n++) {
-      await new Promise<void>((resolve) => {
-        this.#process.clock.wake(this.#plan.pauseMs(n), resolve)
-      })
-      await this.#transact(n)
-    }
-    this.isDone = true
   }
 
-  async #transact(n: number): Promise<void> {
+  /** The n-th transaction, until it is ended. */
+  async transact(n: number): Promise<void> {
     const random = this.#random
     const records = Array.from({ length: random.between(1, this.#plan.recordsMax) }, () => this.#record())
     const places = new Map<string, Fed[]>()

@@ -1,4 +1,5 @@
 /** What came out, read record by record from the broker's logs, without any of the application's own reading. */
+import { partitionFor } from '../../src/kafka/partitioner.ts'
 import { controlTypeOf, type RawRecord, readBatchHeader } from '../../src/kafka/record-batch.ts'
 import type { Responses } from '../../src/ports.ts'
 import type { Fed } from './feeder.ts'
@@ -101,6 +102,7 @@ function checkCopies(world: World, parts: readonly RawRecord[][], fed: readonly 
       }
       if (!same(input.key, key) || !same(input.value, value)) world.broken(`${where} is not what was fed`)
       if (key === null) continue
+      if (partition !== partitionFor(key, world.partitions)) world.broken(`${where} is of another partition`)
       const name = key.toString('hex')
       if ((newest.get(name) ?? -1) > id) world.broken(`${where} comes after ${newest.get(name)}`)
       newest.set(name, id)

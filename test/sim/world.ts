@@ -52,6 +52,10 @@ export interface WorldOptions {
   readonly store?: 'persistent' | 'memory'
   /** Instances are static members, under their names. */
   readonly isStatic?: boolean
+  /** Laws that the run itself breaks, as a tool of somebody else would. */
+  readonly exempt?: RegExp
+  /** What instances say in their logs. */
+  readonly logged?: (name: string, message: string) => void
 }
 
 const BROKER = { minSessionTimeoutMs: 100, transactionCleanUpIntervalMs: 500 }
@@ -76,6 +80,8 @@ export class World {
   /** Of the process that only looks. */
   readonly wire: Wire
   readonly observer: SimProcess
+  /** Directories that were moved aside; in most runs that breaks a law. */
+  readonly movedAside: string[] = []
   #broker: EmbeddedBroker | undefined
   readonly #network: Network
   readonly #fates: Fates
@@ -141,13 +147,25 @@ export class World {
     return world
   }
 
-  /** As kill -9 and a restart: what it has answered stays, its groups have no members, and markers go on being written. */
-  async restartBroker(): Promise<void> {
+  /**
+   * As kill -9 and a restart: what it has answered stays, its groups have no members, and markers go on being written.
+   * `change`: what becomes of its disk meanwhile.
+   */
+  async restartBroker(change?: (store: Store) => Promise<void>): Promise<void> {
     this.simulation.note(undefined, 'BROKER RESTARTS')
     this.#machine?.kill()
     this.#brokerDisk.crash()
     await this.#broker?.close().catch(() => {})
+    if (change !== undefined) {
+      const store = await this.#brokerDisk.open('broker')
+      await change(store)
+      await store.close()
+    }
     await this.#openBroker()
+  }
+
+  get broker(): EmbeddedBroker {
+    return this.#broker as EmbeddedBroker
   }
 
   async #openBroker(): Promise<void> {
@@ -169,6 +187,7 @@ export class World {
 
   /** A law does not hold. */
   broken(law: string): void {
+    if (this.#options.exempt?.test(law)) return
     this.simulation.note(undefined, `LAW ${law}`)
     this.#broken.push(law)
   }
@@ -178,20 +197,24 @@ export class World {
     if (this.#broken.length > 0) throw new Violation(this.#broken.slice(0, 4).join('; '))
   }
 
-  start(name: string, disk: MemoryDisk = memoryDisk()): Instance {
+  start(name: string, disk: MemoryDisk = memoryDisk(), settings: Partial<DruseOptions> = {}): Instance {
     const process = this.simulation.process(name)
     const { topology, regions } = simulated(this.#options.store ?? 'persistent')
     const app = new Druse(topology, {
       ...SETTINGS,
       ...this.#options.settings,
       ...(this.#options.isStatic && { groupInstanceId: name }),
+      ...settings,
       wire: this.#network.wireOf(process),
       stateDir: simDisk(process, disk, {
         latencyMs: () => this.#fates.latencyMs(),
         operation: (_, operation, path) => this.#fates.disk(instance, operation, path),
         writing: (_, path, writes) => this.#writing(path, writes),
         written: (_, path, store) => this.#checkTask(path, store),
-        movedAside: (_, path) => this.broken(`${name} moves ${path} aside`),
+        movedAside: (_, path) => {
+          this.movedAside.push(path)
+          this.broken(`${name} moves ${path} aside`)
+        },
       }),
       clock: process.clock,
       random: this.simulation.random.fork(),
@@ -367,11 +390,15 @@ export class World {
   }
 
   #logger(process: SimProcess): Logger {
-    if (!this.simulation.isTraced) return SILENT
+    const { logged } = this.#options
+    if (!this.simulation.isTraced && logged === undefined) return SILENT
     const at =
       (level: string) =>
-      (details: object, message: string): void =>
-        this.simulation.note(process, `${level} ${message} ${rendered(details)}`)
+      (details: object, message: string): void => {
+        logged?.(process.name, message)
+        if (this.simulation.isTraced)
+          this.simulation.note(process, `${level} ${message} ${rendered(details)}`)
+      }
     return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
   }
 }
