@@ -7,8 +7,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describeOn } from './describe-on.ts'
+import { KAFKA_VERSION } from './kafka-version.ts'
 import { JAVA, kafkaJars, needJava } from './keeper/maven.ts'
-import { type Found, KAFKA_VERSION } from './requests.ts'
+import type { Found } from './requests.ts'
 
 const run = promisify(execFile)
 const PROGRAM = fileURLToPath(new URL('ReadCommitted.java', import.meta.url))

@@ -11,7 +11,8 @@
  * starts these versions: `describeOnEachKafka` runs on all of them, `describeOnKafka` on the first.
  */
 import { describeOn } from './describe-on.ts'
-import { ask, type Found, KAFKA_VERSION } from './requests.ts'
+import { KAFKA_VERSION } from './kafka-version.ts'
+import { ask, type Found } from './requests.ts'
 
 export interface Kafka {
   readonly brokers: readonly string[]

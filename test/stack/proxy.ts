@@ -4,6 +4,7 @@
  * client has sent reaches the broker, whatever becomes of the client's connection: that is the hard case.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Answers, CODECS, decodeResponse } from '../../src/kafka/requests.ts'
 import { WireReader, WireWriter } from '../../src/kafka/wire-bytes.ts'
 import { ANY_NODE, type Api, type Wire } from '../../src/ports.ts'
@@ -16,16 +17,34 @@ export interface Exchange<A extends Api = Api> {
 }
 
 /**
- * What becomes of a request: carried out; carried out, but the client's connection breaks instead of the answer;
- * carried out, and never answered; carried out when the promise resolves, like all that follows on its connection.
+ * What becomes of a request.
+ *   pass         carried out and answered
+ *   cut          carried out, but the client's connection breaks instead of the answer
+ *   torn         carried out, and the connection is reset in the middle of the answer
+ *   silent       carried out, and never answered
+ *   lose         not carried out, and the client's connection breaks
+ *   halfOpen     not carried out, nor is anything else on its connection, which stays open
+ *   after        carried out when the promise resolves, like all that follows on its connection
+ *   answerAfter  carried out, and answered when the promise resolves, like all that follows on its connection
  */
-export type Fate = 'pass' | 'cut' | 'silent' | { readonly after: Promise<unknown> }
+export type Fate =
+  | 'pass'
+  | 'cut'
+  | 'torn'
+  | 'silent'
+  | 'lose'
+  | 'halfOpen'
+  | { readonly after: Promise<unknown> }
+  | { readonly answerAfter: Promise<unknown> }
 
 export class KafkaProxy {
   /** Asked for each request, in order of arrival. */
   fate: (exchange: Exchange) => Fate = () => 'pass'
-  /** All requests, in order of arrival. */
+  /** All requests, in order of arrival, unless `forgets` is set: for what runs long. */
   readonly exchanges: Exchange[] = []
+  forgets = false
+  /** In each direction of each connection; undefined: as fast as it goes. */
+  bytesPerSecond: number | undefined
   readonly #servers: Server[] = []
   readonly #sockets = new Set<Socket>()
   /** Where the proxy listens, by where a broker does. */
@@ -72,7 +91,9 @@ export class KafkaProxy {
 
   #serve(client: Socket, broker: Socket): void {
     const waiting = new Map<number, Waiting>()
-    let inOrder: Promise<unknown> = Promise.resolve()
+    let toBroker: Promise<unknown> = Promise.resolve()
+    let toClient: Promise<unknown> = Promise.resolve()
+    let isHalfOpen = false
     const endWhenDone = () => {
       if (client.destroyed && waiting.size === 0) broker.destroy()
     }
@@ -94,12 +115,18 @@ export class KafkaProxy {
       let fate: Fate = 'pass'
       // What is not ours is the handshake of the connection.
       if (spoken) {
-        this.exchanges.push(exchange)
+        if (!this.forgets) this.exchanges.push(exchange)
         fate = this.fate(exchange)
       }
+      if (fate === 'lose') {
+        client.destroy()
+        return
+      }
+      if (fate === 'halfOpen') isHalfOpen = true
+      if (isHalfOpen) return
       waiting.set(frame.readInt32BE(8), { api: spoken ? api : undefined, fate, answer })
-      if (typeof fate === 'object') inOrder = Promise.all([inOrder, fate.after])
-      inOrder = inOrder.then(() => broker.write(frame))
+      if (typeof fate === 'object' && 'after' in fate) toBroker = Promise.all([toBroker, fate.after])
+      toBroker = toBroker.then(() => this.#write(broker, frame))
     })
 
     onFrames(broker, (frame) => {
@@ -108,21 +135,39 @@ export class KafkaProxy {
       waiting.delete(id)
       if (found === undefined) throw new Error(`An answer to nothing: ${id}`)
       const { api, fate, answer } = found
-      if (api === undefined) client.write(frame)
-      else {
-        const body = frame.subarray(8)
-        answer(decodeResponse(api, body))
-        if (fate === 'cut') client.destroy()
-        else if (fate !== 'silent') {
-          const own = this.#withOwnAddresses(api, body)
-          const head = Buffer.from(frame.subarray(0, 8))
-          head.writeInt32BE(4 + own.length)
-          client.write(head)
-          client.write(own)
-        }
+      const body = frame.subarray(8)
+      if (api !== undefined && !(this.forgets && fate === 'pass')) answer(decodeResponse(api, body))
+      if (isHalfOpen) return
+      if (typeof fate === 'object' && 'answerAfter' in fate) {
+        toClient = Promise.all([toClient, fate.answerAfter])
       }
+      toClient = toClient.then(() => {
+        if (api === undefined) return this.#write(client, frame)
+        if (fate === 'cut') client.destroy()
+        if (fate === 'cut' || fate === 'silent') return
+        const own = this.#withOwnAddresses(api, body)
+        const head = Buffer.from(frame.subarray(0, 8))
+        head.writeInt32BE(4 + own.length)
+        const whole = Buffer.concat([head, own])
+        if (fate !== 'torn') return this.#write(client, whole)
+        client.write(whole.subarray(0, whole.length >> 1), () => client.resetAndDestroy())
+      })
       endWhenDone()
     })
+  }
+
+  async #write(socket: Socket, bytes: Buffer): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesPerSecond } = this
+      if (bytesPerSecond === undefined) {
+        socket.write(at === 0 ? bytes : bytes.subarray(at))
+        return
+      }
+      const end = Math.min(bytes.length, at + SLOW_BYTES)
+      socket.write(bytes.subarray(at, end))
+      await sleep(((end - at) * 1_000) / bytesPerSecond)
+      at = end
+    }
   }
 
   #withOwnAddresses(api: Api, body: Buffer): Buffer {
@@ -197,6 +242,8 @@ interface Waiting {
 }
 
 const HOST = '127.0.0.1'
+/** So many at once on a slow connection. */
+const SLOW_BYTES = 1_024
 const API_OF = new Map(Object.entries(CODECS).map(([api, { key }]) => [key, api as Api]))
 
 function newExchange(api: Api): { exchange: Exchange; answer: (answer: Answers[Api]) => void } {

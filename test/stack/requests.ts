@@ -1,9 +1,6 @@
 /** What test files ask of the keeper (keeper/main.ts), and how: JSON over HTTP, on a socket that only this user has. */
-import { request } from 'node:http'
 import { inject } from 'vitest'
-
-/** The Kafka version of whoever does not say which. */
-export const KAFKA_VERSION = '4.1.0'
+import { askKeeper } from './keeper-process.ts'
 
 export interface ClusterSpec {
   readonly nodes: number
@@ -44,22 +41,6 @@ declare module 'vitest' {
   }
 }
 
-/** Takes as long as it takes: images and jars may have to be fetched first. */
-export async function ask<N extends Name>(name: N, body: Requests[N]['request']): Promise<Answer<N>> {
-  const text = await new Promise<string>((resolve, reject) => {
-    const sent = request({ socketPath: inject('keeper'), path: `/${name}`, method: 'POST' }, (response) => {
-      let text = ''
-      response.setEncoding('utf8')
-      response.on('data', (part) => {
-        text += part
-      })
-      response.on('end', () => resolve(text))
-      response.on('error', reject)
-    })
-    sent.on('error', reject)
-    sent.end(JSON.stringify(body))
-  })
-  const { answer, error } = JSON.parse(text) as { answer?: Answer<N>; error?: string }
-  if (answer === undefined) throw new Error(error)
-  return answer
+export function ask<N extends Name>(name: N, body: Requests[N]['request']): Promise<Answer<N>> {
+  return askKeeper(inject('keeper'), name, body)
 }
