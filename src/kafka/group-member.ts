@@ -74,9 +74,14 @@ export class GroupMember {
     this.#end?.('lost', reason)
   }
 
-  /** Asks whether the membership still holds; if it does not, it ends as by `lose`. */
-  async confirm(): Promise<boolean> {
+  /**
+   * Asks whether the membership still holds; if it does not, it ends as by `lose`. Undefined: nobody can say, because the
+   * group cannot be reached, or is just being joined.
+   */
+  async confirm(): Promise<boolean | undefined> {
+    if (this.#end === undefined) return undefined
     const code = await this.#heartbeat()
+    if (this.#end === undefined || code === undefined || MOVED.has(code)) return undefined
     if (code === CODE.UNKNOWN_MEMBER_ID) this.#memberId = ''
     if (code === CODE.UNKNOWN_MEMBER_ID || code === CODE.ILLEGAL_GENERATION) {
       this.lose(nameOf(code))

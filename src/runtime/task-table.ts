@@ -28,11 +28,11 @@ export interface TaskHealth {
  *
  *   taking ──► running ──► suspended (rebalance) ──► taking …
  *      │          │
- *      └──────────┴──► failed (closed, until the next rebalance)
+ *      └──────────┴──► failing (is it still ours?) ──► failed (closed, until the next rebalance)
  */
 export interface Slot {
   readonly id: TaskId
-  status: TaskStatus
+  status: TaskStatus | 'failing'
   taken: TakenTask | undefined
   error: DruseError | undefined
   /** Why it cannot be taken yet. */
@@ -79,8 +79,8 @@ export class TaskTable {
   get health(): TaskHealth[] {
     return this.slots.map(({ id, status, error, taken, waitingFor }) => ({
       task: taskName(id),
-      status,
-      error,
+      status: status === 'failing' ? 'suspended' : status,
+      error: status === 'failed' ? error : undefined,
       waitingFor: status === 'running' ? taken?.task.waitingFor : waitingFor,
       processed: taken?.task.processed ?? 0,
     }))
@@ -94,7 +94,7 @@ export class TaskTable {
   async assign(ids: readonly TaskId[]): Promise<void> {
     const names = new Set(ids.map(taskName))
     // One that fails while others are closed has failed anew.
-    const failed = this.slots.filter(({ status }) => status === 'failed')
+    const failed = this.slots.filter(hasFailed)
     for (const slot of this.slots) if (!names.has(taskName(slot.id))) await this.#forget(slot)
     for (const slot of failed) {
       await this.close(slot)
@@ -118,7 +118,7 @@ export class TaskTable {
   /** Sets a task that was taken to run, unless its place is gone; then it is closed. */
   async install(taken: TakenTask, isWanted: boolean): Promise<void> {
     const slot = this.#slots.get(taken.task.name)
-    if (!isWanted || slot === undefined || slot.status === 'failed') {
+    if (!isWanted || slot === undefined || hasFailed(slot)) {
       if (slot?.taken !== taken) await taken.state.close()
       return
     }
@@ -137,12 +137,17 @@ export class TaskTable {
 
   /** From here on nothing of the task is processed or sealed. */
   fail(slot: Slot | undefined, cause: unknown): void {
-    if (slot === undefined || slot.status === 'failed') return
-    slot.status = 'failed'
+    if (slot === undefined || hasFailed(slot)) return
+    slot.status = 'failing'
     slot.error = asInternal(cause)
     slot.waitingFor = undefined
-    this.#surroundings.log.error({ task: taskName(slot.id), error: slot.error }, 'task: stopped')
     this.#handlers.failed(slot)
+  }
+
+  /** The failure counts. */
+  stopped(slot: Slot): void {
+    slot.status = 'failed'
+    this.#surroundings.log.error({ task: taskName(slot.id), error: slot.error }, 'task: stopped')
   }
 
   /** As `fail`, of a task that may have been dropped meanwhile; it has nothing to say then. */
@@ -175,7 +180,7 @@ export class TaskTable {
   async dropAll(): Promise<void> {
     for (const slot of this.slots) {
       await this.close(slot)
-      if (slot.status !== 'failed') slot.status = 'taking'
+      if (!hasFailed(slot)) slot.status = 'taking'
     }
   }
 
@@ -213,6 +218,8 @@ export class TaskTable {
     }
   }
 }
+
+const hasFailed = ({ status }: Slot): boolean => status === 'failing' || status === 'failed'
 
 /** What is not a DruseError should not have happened. */
 export function asInternal(error: unknown): DruseError {

@@ -109,7 +109,9 @@ export class Worker {
           })
     this.#tasks = new TaskTable(surroundings, settings, {
       arrived: (slot, moved) => this.#onArrived(slot, moved),
-      failed: (slot) => this.#order({ kind: 'park', slot }),
+      failed: (slot) => {
+        this.#tellWhenOwned(slot).catch((error: unknown) => handlers.failed(asInternal(error)))
+      },
     })
     this.#commits = new CommitPipeline(this.#groupId, this.#writer, settings, cluster.clock, () =>
       this.#poke(),
@@ -382,7 +384,7 @@ export class Worker {
     }
     // Fenced by a successor, or because the broker gave this one up: the group knows whether it is still wanted.
     if (code === 'PRODUCER_FENCED') {
-      if (!(await this.#member.confirm())) return
+      if ((await this.#member.confirm()) === false) return
       await this.#afterFencing()
     }
     if (await this.#openWriter()) this.#takeAgain()
@@ -514,6 +516,24 @@ export class Worker {
     this.#commits.forget()
     await this.#tasks.dropAll()
     this.#handlers.changed()
+  }
+
+  /**
+   * A failure counts once the group has said that the task is still this member's. To a process that was frozen, and
+   * that others have replaced meanwhile, what they did looks like lost data.
+   */
+  async #tellWhenOwned(slot: Slot): Promise<void> {
+    const { error } = slot
+    const { clock } = this.#surroundings
+    const isFailing = (): boolean => !this.#closing && slot.status === 'failing' && slot.error === error
+    while (isFailing()) {
+      if ((await this.#member.confirm()) === true) {
+        if (!isFailing()) return
+        this.#tasks.stopped(slot)
+        return this.#order({ kind: 'park', slot })
+      }
+      await pause(clock, this.#settings.heartbeatIntervalMs, this.#hurry.signal)
+    }
   }
 
   /** Closes a task that has failed; the others go on. */

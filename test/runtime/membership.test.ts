@@ -1,6 +1,7 @@
 /** Static members, and two processes on copies of one state directory. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { memoryDisk } from '../../src/index.ts'
+import { CODE } from '../../src/kafka/error-codes.ts'
 import type { ApplicationState } from '../../src/runtime/druse.ts'
 import { PATIENT } from './instance.ts'
 import { Stage } from './stage.ts'
@@ -72,6 +73,41 @@ describe('a static member', () => {
       )
     })
   }
+})
+
+test('a member that others have replaced takes nothing for lost: it asks the group before a task stops', async () => {
+  await feed(stage.wire, 0, 200)
+  const one = await stage.run(tally, PATIENT)
+  await drained(stage.wire, 200)
+  let refused = 0
+  // As after a freeze: its records were purged, and the group has forgotten it, which it has not heard yet.
+  one.fates = (request) => {
+    if (request.api === 'Heartbeat' && refused > 0) return { answer: { errorCode: CODE.UNKNOWN_MEMBER_ID } }
+    if (request.api === 'JoinGroup') one.fates = () => 'pass'
+    if (request.api !== 'Fetch' || request.partitions.length === 0) return 'pass'
+    refused += 1
+    const partitions = request.partitions.map(({ topic, partition }) => ({
+      topic,
+      partition,
+      errorCode: CODE.OFFSET_OUT_OF_RANGE,
+      highWatermark: -1,
+      lastStableOffset: -1,
+      logStartOffset: -1,
+      abortedTransactions: [],
+      records: new Uint8Array(),
+    }))
+    return { answer: { errorCode: 0, partitions } }
+  }
+  const seen = new Set<string>()
+  one.app.onStateChange(() => {
+    for (const { status } of one.app.health.tasks) seen.add(status)
+  })
+  await feed(stage.wire, 200, INPUTS)
+  await drained(stage.wire)
+  await verify(stage.wire)
+  expect(refused).toBeGreaterThan(0)
+  expect(seen).not.toContain('failed')
+  expect(one.logged('task: stopped')).toBe(false)
 })
 
 describe('a copy of a state directory', () => {

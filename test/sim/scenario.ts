@@ -18,8 +18,6 @@ export interface SeedResult {
   readonly records: number
   readonly kinds: readonly Fault[]
   readonly faults: ReadonlyMap<Fault, number>
-  /** Tasks that failed on an instance that the group had given up by then, and were well again after it had rejoined. */
-  readonly passingFailures: number
 }
 
 /** Virtual time in which everything has to come out once the faults have ended. */
@@ -28,8 +26,6 @@ const CHAOS_MS = 9_000
 const LOOK_MS = 150
 /** Longer than a transaction can stay open. */
 const SETTLE_MS = 4_000
-/** A task that has failed where it is no longer wanted is forgotten, or taken again, when its instance has rejoined. */
-const PASSING_MS = 2_500
 
 /** Errors: Violation, with the law. */
 export async function runSeed(seed: number, trace?: (line: string) => void): Promise<SeedResult> {
@@ -68,7 +64,6 @@ export async function runSeed(seed: number, trace?: (line: string) => void): Pro
     records: feeder.committed.length,
     kinds: chaos.kinds,
     faults: chaos.counts,
-    passingFailures: supervisor.passingFailures,
   }
 }
 
@@ -104,8 +99,6 @@ class Supervisor {
   readonly #world: World
   readonly #chaos: Chaos
   readonly #wanted = new Map<string, { instance: Instance; backAtMs: number | undefined }>()
-  readonly #failedSince = new Map<Instance, number>()
-  passingFailures = 0
   #next = 0
 
   constructor(world: World, chaos: Chaos) {
@@ -124,7 +117,7 @@ class Supervisor {
     const { random } = simulation
     for (const [name, place] of this.#wanted) {
       const { instance } = place
-      if (place.backAtMs === undefined && this.#isOverForGood(instance)) {
+      if (place.backAtMs === undefined && isOver(instance)) {
         this.#assertExplained(instance)
         // What has failed is closed like one that was told to stop.
         if (!instance.process.isDead) await world.close(instance)
@@ -178,18 +171,6 @@ class Supervisor {
   #add(): void {
     const name = `i${this.#next++}`
     this.#wanted.set(name, { instance: this.#world.start(name), backAtMs: undefined })
-  }
-
-  #isOverForGood(instance: Instance): boolean {
-    const { nowMs } = this.#world.simulation
-    if (!isOver(instance)) {
-      if (this.#failedSince.delete(instance)) this.passingFailures += 1
-      return false
-    }
-    if (instance.process.isDead || instance.failure !== undefined) return true
-    const sinceMs = this.#failedSince.get(instance) ?? nowMs
-    this.#failedSince.set(instance, sinceMs)
-    return nowMs - sinceMs > PASSING_MS
   }
 
   #assertExplained(instance: Instance): void {
