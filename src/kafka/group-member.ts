@@ -113,13 +113,17 @@ export class GroupMember {
 
   async #run(): Promise<void> {
     const { clock, log } = this.#cluster
+    let pauseMs = FIRST_JOIN_PAUSE_MS
     while (!this.#closing.signal.aborted) {
       const assignment = await this.#join()
       if (this.#closing.signal.aborted) return
       if (assignment === undefined) {
-        await pause(clock, JOIN_PAUSE_MS, this.#closing.signal)
+        // Each attempt may begin a rebalance for all members.
+        await pause(clock, pauseMs, this.#closing.signal)
+        pauseMs = Math.min(pauseMs * 2, LAST_JOIN_PAUSE_MS)
         continue
       }
+      pauseMs = FIRST_JOIN_PAUSE_MS
       this.#lastContactMs = clock.monotonicMs()
       this.#handlers.assigned(assignment, this.#membership())
       const { ending, reason } = await this.#stay()
@@ -279,7 +283,8 @@ export class GroupMember {
   }
 }
 
-const JOIN_PAUSE_MS = 20
+const FIRST_JOIN_PAUSE_MS = 20
+const LAST_JOIN_PAUSE_MS = 1_000
 const LEAVE_TIMEOUT_MS = 2_000
 const MOVED: ReadonlySet<number> = new Set([CODE.NOT_COORDINATOR, CODE.COORDINATOR_NOT_AVAILABLE])
 const REJOINABLE: ReadonlySet<number> = new Set([

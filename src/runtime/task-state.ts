@@ -5,6 +5,7 @@ import type { Clock, Store } from '../ports.ts'
 import type { EntryTable } from '../region/entry-table.ts'
 import type { RegionPart } from '../region/part.ts'
 import type { Destination } from './placement.ts'
+import { RESET } from './reset-advice.ts'
 import type { SealedTask } from './task.ts'
 import { type CommittedRegion, encodeMetadata, type TaskMetadata } from './task-metadata.ts'
 import { metaWrite } from './task-store.ts'
@@ -53,14 +54,21 @@ export class TaskState {
     return this.#region(region).changelog
   }
 
-  /** What a commit will say, from where its changelog records went. A region without new records keeps its X. */
+  /**
+   * What a commit will say, from where its changelog records went. A region without new records keeps its X.
+   * Errors: CHANGELOG_TRUNCATED.
+   */
   advance(sealed: SealedTask, ends: ReadonlyMap<string, number>): TaskMetadata {
     const regions: Record<string, CommittedRegion> = {}
     for (const [name, { key, changelog }] of this.#regions) {
       const before = this.#committed.regions[key] as CommittedRegion
       const end = ends.get(partitionKey(changelog))
-      if (end === undefined && (sealed.overlays.get(name)?.size ?? 0) > 0) {
+      const changes = sealed.overlays.get(name)?.size ?? 0
+      if (end === undefined && changes > 0) {
         throw new Error(`the changes of region ${name} were not produced`)
+      }
+      if (end !== undefined && end - changes < before.position) {
+        throw truncated(name, changelog, end - changes, before.position)
       }
       regions[key] = { ...before, position: end ?? before.position }
     }
@@ -124,4 +132,14 @@ export class TaskState {
   #region(name: string): StateRegion {
     return this.#regions.get(name) as StateRegion
   }
+}
+
+/** Kafka appends behind what it has: what was committed there is gone, and nobody else has it but this directory. */
+function truncated(region: string, changelog: Destination, at: number, committed: number): DruseError {
+  const { topic, partition } = changelog
+  return new DruseError(
+    'CHANGELOG_TRUNCATED',
+    `Changes of region '${region}' went to ${topic}/${partition}@${at}, but state up to ${committed} was committed: Kafka has lost data (unclean leader election?), or the topic was created again. Their commit was given up. Restore the topic. ${RESET}`,
+    { region, topic, partition, offset: at, committed },
+  )
 }

@@ -545,10 +545,11 @@ export class Worker {
   }
 }
 
-/** The tasks whose records Kafka refused for good. */
+/** The tasks whose records Kafka refused for good, or put where they do not belong. */
 function blamed({ transaction, starts = [], error: { code, details } }: FailedCommit): string[] {
   const { topic, partition } = details
-  if (code !== 'TRANSACTION_ABORTED' || typeof topic !== 'string') return []
+  const isOfPartition = code === 'TRANSACTION_ABORTED' || code === 'CHANGELOG_TRUNCATED'
+  if (!isOfPartition || typeof topic !== 'string') return []
   const key = partitionKey({ topic, partition: partition as number })
   const isAt = (at: TopicPartition): boolean => partitionKey(at) === key
   return [

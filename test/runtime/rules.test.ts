@@ -311,7 +311,7 @@ describe('back-pressure', () => {
 })
 
 describe('topics that change under a running application', () => {
-  for (const change of ['created again', 'with more partitions'] as const) {
+  for (const change of ['created again', 'with more partitions', 'deleted'] as const) {
     test(`an input ${change} ends it`, async () => {
       await makeTopics(wire)
       await feed(wire)
@@ -321,7 +321,7 @@ describe('topics that change under a running application', () => {
       await admin.send(0, { api: 'DeleteTopics', topics: ['numbers'], timeoutMs: 1_000 }, 1_000)
       const partitions = change === 'created again' ? 3 : 4
       const topics = [{ topic: 'numbers', partitions, replicationFactor: -1, configs: {} }]
-      await admin.send(0, { api: 'CreateTopics', topics, timeoutMs: 1_000 }, 1_000)
+      if (change !== 'deleted') await admin.send(0, { api: 'CreateTopics', topics, timeoutMs: 1_000 }, 1_000)
       admin.destroy()
       const codes = () => [
         one.app.health.error?.code,
@@ -329,7 +329,7 @@ describe('topics that change under a running application', () => {
       ]
       await expect.poll(() => codes().some((code) => code !== undefined), { timeout: 10_000 }).toBe(true)
       await expect.poll(() => one.app.state, { timeout: 10_000 }).toBe('ERROR')
-      expect(one.app.health.error?.code).toBe('TOPIC_RECREATED')
+      expect(one.app.health.error?.code).toBe(change === 'deleted' ? 'TOPIC_MISSING' : 'TOPIC_RECREATED')
     })
   }
 

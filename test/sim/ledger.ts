@@ -31,6 +31,8 @@ interface Change {
   readonly value: Buffer | null
 }
 
+/** Looks, and does to the broker what others do: none of it is the application's. */
+const TOOL = 'observer'
 const FED = [INPUT, EXTRA]
 
 export class Ledger {
@@ -54,7 +56,7 @@ export class Ledger {
   carriedOut(who: string, request: Request, response: unknown): void {
     switch (request.api) {
       case 'Produce':
-        this.#produced(request, response as Responses['Produce'])
+        this.#produced(who, request, response as Responses['Produce'])
         return
       case 'TxnOffsetCommit': {
         const { partitions } = response as Responses['TxnOffsetCommit']
@@ -65,9 +67,18 @@ export class Ledger {
         }
         return
       }
-      case 'OffsetCommit':
-        if (request.groupId === APPLICATION) this.#broken('offsets were committed outside of a transaction')
+      case 'OffsetCommit': {
+        // A tool's are its own.
+        if (request.groupId !== APPLICATION || who === TOOL) return
+        this.#broken('offsets were committed outside of a transaction')
+        const offsets: Open['offsets'] = new Map()
+        const { partitions } = response as Responses['OffsetCommit']
+        for (const [i, { topic, partition, offset, metadata }] of request.partitions.entries()) {
+          if (partitions[i]?.errorCode === 0) offsets.set(`${topic}/${partition}`, { offset, metadata })
+        }
+        this.#commitOffsets(offsets, new Map())
         return
+      }
       case 'EndTxn': {
         const { errorCode } = response as Responses['EndTxn']
         const open = this.#open.get(request.producerId)
@@ -105,7 +116,11 @@ export class Ledger {
     return open
   }
 
-  #produced(request: Extract<Request, { api: 'Produce' }>, { partitions }: Responses['Produce']): void {
+  #produced(
+    who: string,
+    request: Extract<Request, { api: 'Produce' }>,
+    { partitions }: Responses['Produce'],
+  ): void {
     for (const [i, { topic, partition, records: bytes }] of request.partitions.entries()) {
       const answer = partitions[i]
       if (answer === undefined || answer.errorCode !== 0) continue
@@ -120,13 +135,31 @@ export class Ledger {
         ...record,
         offset: record.offset + shift,
       }))
-      if (!header.isTransactional) this.#broken(`records in ${place} are of no transaction`)
+      if (!header.isTransactional) {
+        if (who === TOOL) continue
+        this.#broken(`records in ${place} are of no transaction`)
+        this.#publish([{ topic, partition, records }])
+        continue
+      }
       this.#of(header.producerId, header.producerEpoch).appended.push({ topic, partition, records })
     }
   }
 
   #commit({ appended, offsets }: Open): void {
     this.transactions += 1
+    const ends = this.#publish(appended)
+    // The feeder's own writes to inputs alone.
+    if (
+      offsets.size === 0 &&
+      [...ends.keys()].some((place) => !FED.some((topic) => place.startsWith(`${topic}/`)))
+    ) {
+      this.#broken('a transaction of the application carries no offsets')
+    }
+    this.#commitOffsets(offsets, ends)
+  }
+
+  /** Visible from now on. Returns where they end. */
+  #publish(appended: readonly Appended[]): ReadonlyMap<string, number> {
     const ends = new Map<string, number>()
     for (const { topic, partition, records } of appended) {
       this.counts.set(topic, (this.counts.get(topic) ?? 0) + records.length)
@@ -141,17 +174,10 @@ export class Ledger {
         list.push({ offset, key: (key as Buffer).toString('latin1'), value })
       }
     }
-    this.#commitOffsets(offsets, ends)
+    return ends
   }
 
   #commitOffsets(offsets: Open['offsets'], ends: ReadonlyMap<string, number>): void {
-    // The feeder's own writes to inputs alone.
-    if (
-      offsets.size === 0 &&
-      [...ends.keys()].some((place) => !FED.some((topic) => place.startsWith(`${topic}/`)))
-    ) {
-      this.#broken('a transaction of the application carries no offsets')
-    }
     const sequences = new Map<string, number>()
     for (const [place, { offset, metadata }] of offsets) {
       const next = decodeMetadata(metadata, place)

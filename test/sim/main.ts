@@ -5,6 +5,8 @@
  *   npm run sim -- --seed S                one seed, with its trace
  *   npm run sim -- --systematic            one fault of each kind at each effect of a small scenario
  *   npm run sim -- --case AT,MISHAP,HEIR   one of these, with its trace
+ *   npm run sim -- --stories               faults that last, each with the end that is documented for it
+ *   npm run sim -- --story NAME            one of these, with its trace
  *   npm run sim -- --mutants               seeded bugs, and what has found them
  *
  * `--for SECONDS` ends a range early. The last line is the summary; the exit code is 0 only when every law has held.
@@ -20,6 +22,8 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     systematic: { type: 'boolean', default: false },
     case: { type: 'string' },
+    stories: { type: 'boolean', default: false },
+    story: { type: 'string' },
     mutants: { type: 'boolean', default: false },
     only: { type: 'string' },
     /** For `--mutants`, in a process of its own. */
@@ -118,6 +122,23 @@ async function runSystematic(): Promise<void> {
   process.exitCode = failed === 0 ? 0 : 1
 }
 
+async function runStories(): Promise<void> {
+  const { STORIES, runStory } = await import('./stories.ts')
+  let [runs, failed] = [0, 0]
+  for (const { name } of STORIES) {
+    runs += 1
+    try {
+      await attempt(() => runStory(name))
+    } catch (error) {
+      failed += 1
+      console.log(`story ${name}: ${messageOf(error)}`)
+      if (values['until-failure']) break
+    }
+  }
+  console.log(`stories: ${runs} told, ${failed} failed; ${seconds().toFixed(1)} s`)
+  process.exitCode = failed === 0 ? 0 : 1
+}
+
 if (values.mutants) {
   const { runMutants } = await import('./mutants-run.ts')
   process.exitCode = (await runMutants(values.only)) ? 0 : 1
@@ -129,5 +150,10 @@ if (values.mutants) {
   const [at, mishap, heir] = values.case.split(',')
   const one: Case = { at: Number(at), mishap: mishap as Mishap, heir: heir as Heir }
   await replay(`case ${values.case}`, (trace) => runCase(one, trace))
-} else if (values.systematic) await runSystematic()
+} else if (values.story !== undefined) {
+  const name = values.story
+  const { runStory } = await import('./stories.ts')
+  await replay(`story ${name}`, (trace) => runStory(name, trace))
+} else if (values.stories) await runStories()
+else if (values.systematic) await runSystematic()
 else await runSeeds()

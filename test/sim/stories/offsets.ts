@@ -1,0 +1,125 @@
+/** Committed offsets that others have changed, or that are gone. */
+import { COPYING, REPARTITION, Stage, TALLYING } from '../stage.ts'
+import { EXTRA, INPUT } from '../workload.ts'
+import type { Story } from './story.ts'
+
+const ALL = [...COPYING, ...TALLYING]
+
+export const OFFSET_STORIES: readonly Story[] = [
+  {
+    name: 'offsets-moved',
+    what: 'a tool has moved an offset, and knows nothing of metadata',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      await stage.commitOffsets([{ topic: EXTRA, partition: 1, offset: 1, metadata: '' }])
+      await stage.feed()
+      await stage.stops(stage.start('i1', disk), 'METADATA_FOREIGN', ['1_1'])
+    },
+  },
+  {
+    name: 'offsets-moved-metadata-kept',
+    what: 'a tool has moved an offset and kept the metadata: it says another offset',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      const offsets = await stage.committedOffsets()
+      await stage.commitOffsets(
+        offsets
+          .filter(({ topic, partition }) => topic === INPUT && partition === 0)
+          .map((at) => ({ ...at, offset: at.offset + 1 })),
+      )
+      await stage.feed()
+      await stage.stops(stage.start('i1', disk), 'OFFSETS_INCONSISTENT', ['0_0'])
+    },
+  },
+  {
+    name: 'offsets-set-back',
+    what: 'all offsets are those of an earlier commit, metadata and all: the regions have seen more',
+    options: { exempt: /aside/ },
+    async run(stage) {
+      await stage.feed()
+      const before = await stage
+        .lived()
+        .then(async (disk) => ({ disk, offsets: await stage.committedOffsets() }))
+      await stage.feed(8)
+      await stage.lived(before.disk)
+      await stage.commitOffsets(before.offsets.filter(({ topic }) => topic !== INPUT))
+      for (const disk of [undefined, before.disk]) {
+        const instance = stage.start('i1', disk)
+        await stage.stops(instance, 'OFFSETS_OLDER_THAN_STATE', TALLYING)
+        await stage.close(instance)
+      }
+    },
+  },
+  {
+    name: 'offsets-expired',
+    what: 'the offsets have expired: regions do not begin at the first record again',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      await stage.expireOffsets((topic) => topic !== INPUT)
+      for (const heir of [disk, undefined]) {
+        const instance = stage.start('i1', heir)
+        await stage.stops(instance, 'STATE_WITHOUT_OFFSETS', TALLYING)
+        await stage.close(instance)
+      }
+    },
+  },
+  {
+    name: 'offset-of-one-input-expired',
+    what: 'the offset of one of two inputs has expired: it is not taken for a new one',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      await stage.expireOffsets((topic, partition) => topic === EXTRA && partition === 0)
+      await stage.stops(stage.start('i1', disk), 'OFFSETS_INCONSISTENT', ['1_0'])
+    },
+  },
+  {
+    name: 'mirrored-cluster',
+    what: 'topics and offsets were copied to another cluster, where the same offsets are other records',
+    async run(stage) {
+      await stage.feed()
+      await stage.lived()
+      const offsets = await stage.committedOffsets()
+      const other = await Stage.open({ seed: 2, trace: stage.trace })
+      await other.feed(12)
+      await other.lived()
+      await other.commitOffsets(offsets)
+      await other.stops(other.start('i1'), 'CLUSTER_CHANGED', ALL)
+    },
+  },
+  {
+    name: 'offsets-held-for-ever',
+    what: 'a transaction holds the offsets of a task and never ends: told after its time, the other tasks go on',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      await stage.feed()
+      stage.fates.onAnswer = (_, request, response) => {
+        if (request.api !== 'OffsetFetch') return 'deliver'
+        const { errorCode, partitions } = response as { errorCode: number; partitions: readonly Place[] }
+        const held = partitions.map((place) =>
+          place.topic === REPARTITION && place.partition === 0
+            ? { ...place, errorCode: 88, offset: -1, metadata: '' }
+            : place,
+        )
+        return { answer: { errorCode, partitions: held } }
+      }
+      const instance = stage.start('i1', disk)
+      await stage.stops(instance, 'OFFSETS_UNSTABLE', ['1_0'])
+      // Somebody has ended it; the next start goes on.
+      stage.fates.onAnswer = () => 'deliver'
+      await stage.close(instance)
+      stage.start('i2', disk)
+      await stage.drained()
+      await stage.exact()
+    },
+  },
+]
+
+interface Place {
+  readonly topic: string
+  readonly partition: number
+}
