@@ -42,16 +42,13 @@ export {
 export * from './serde/index.ts'
 export { levelDisk, type MemoryDisk, memoryDisk } from './store/index.ts'
 export { consoleLogger, silentLogger, systemClock, systemRandom } from './system.ts'
+export { GroupedStream } from './topology/grouped-stream.ts'
+export type { Partitioning, Serdes } from './topology/place.ts'
 export type { ForwardOptions, ProcessContext, Processor } from './topology/process.ts'
 export { StreamRecord } from './topology/record.ts'
 export type { Partitioner, PartitionerTarget, TopicChooser } from './topology/routing.ts'
-export {
-  GroupedStream,
-  type RepartitionOptions,
-  type SinkOptions,
-  SplitStream,
-  Stream,
-} from './topology/stream.ts'
+export { SplitStream } from './topology/split-stream.ts'
+export { type RepartitionOptions, type SinkOptions, Stream } from './topology/stream.ts'
 export { Table } from './topology/table.ts'
 export { type SourceOptions, Topology, type TopologyOptions } from './topology/topology.ts'
 export type { ErrorPolicy, Header, OffsetReset, TopicPartition } from './types.ts'

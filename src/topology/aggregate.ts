@@ -1,4 +1,5 @@
 /** count, reduce and aggregate: one value per key, each update passed on. */
+import { Change } from './change.ts'
 import type { NodeHost, Step } from './graph.ts'
 import { fanOut, operatorFailed } from './steps.ts'
 
@@ -32,10 +33,10 @@ export function bindAggregate({ name, initial, aggregator }: AggregateOptions) {
       }
       if (result === null || result === undefined) {
         region.delete(key)
-        return next(record.with(key, null, timestamp))
+        return next(record.with(key, new Change(null, old?.value ?? null), timestamp))
       }
       region.putAt(key, result, timestamp)
-      return next(record.with(key, result, timestamp))
+      return next(record.with(key, new Change(result, old?.value ?? null), timestamp))
     }
   }
 }

@@ -1,4 +1,5 @@
 /** From nodes to one closure per input topic. */
+import type { Change } from './change.ts'
 import type { GraphNode, NodeHost, NodeId, RepartitionNode, SinkNode, SourceNode, Step } from './graph.ts'
 import { fanOut } from './steps.ts'
 import { inputTopics, type SubTopology } from './subtopologies.ts'
@@ -13,11 +14,25 @@ export interface CompiledSource {
   readonly step: Step
 }
 
+const emitsChanges = (node: GraphNode): boolean => node.kind === 'operator' && node.emits === 'changes'
+const takesChanges = (node: GraphNode): boolean => node.kind === 'operator' && node.takes === 'changes'
+
+/** What a stream sees of a table's changes. */
+const ofNewValues =
+  (step: Step): Step =>
+  (record) =>
+    step(record.with(record.key, (record.value as Change).newValue))
+
 /** The compiled chain of each topic that the sub-topology reads. */
 export function compile(sub: SubTopology, host: TaskHost): Map<string, CompiledSource> {
   const steps = new Map<NodeId, Step>()
   const childrenOf = (parent: GraphNode): Step[] =>
-    sub.nodes.filter((node) => node.parents.includes(parent.id)).map((node) => steps.get(node.id) as Step)
+    sub.nodes
+      .filter((node) => node.parents.includes(parent.id))
+      .map((node) => {
+        const step = steps.get(node.id) as Step
+        return emitsChanges(parent) && !takesChanges(node) ? ofNewValues(step) : step
+      })
   // Children have higher ids than their parents.
   for (const node of sub.nodes.toReversed()) {
     if (node.kind === 'operator') steps.set(node.id, node.bind(host, childrenOf(node), node.name))

@@ -39,6 +39,10 @@ export interface OperatorNode extends Common {
   /** What describe calls it: map, filter, process, count, ... */
   readonly operator: string
   readonly regions: readonly string[]
+  /** Its records carry a `Change`, the new value alone for children that do not take changes. */
+  readonly emits?: 'changes'
+  /** Its records come from tables, and carry a `Change`. */
+  readonly takes?: 'changes'
   /** The steps of its children are given in the order of the edges; `name` is the node's. */
   readonly bind: (host: NodeHost, children: readonly Step[], name: string) => Step
 }

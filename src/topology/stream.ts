@@ -1,29 +1,17 @@
 /** The DSL. Functions get `(value, key, record)`, value first as in JavaScript's own; names are Kafka Streams'. */
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
-import type { AnyRegion, Region } from '../region/definition.ts'
-import { int64 } from '../serde/index.ts'
-import { type AggregateOptions, bindAggregate } from './aggregate.ts'
-import { AutoName, type GraphBuilder } from './builder.ts'
+import type { AnyRegion } from '../region/definition.ts'
+import { AutoName } from './builder.ts'
 import type { NodeHost, NodeId, Step } from './graph.ts'
+import { GroupedStream } from './grouped-stream.ts'
+import type { Fn, Partitioning, Place, Serdes } from './place.ts'
 import { bindProcessor, type Processor } from './process.ts'
 import type { StreamRecord } from './record.ts'
 import type { Partitioner, TopicChooser } from './routing.ts'
+import { SplitStream } from './split-stream.ts'
 import { fanOut, forwardEach, guarded } from './steps.ts'
-import { Table } from './table.ts'
 
-/**
- * `keyed`: records of one key are all in one task. `rekeyed`: an operator may have changed keys since, so keyed
- * operators need a repartition() or groupBy() first.
- */
-export type Partitioning = 'keyed' | 'rekeyed'
-
-export interface Serdes<K, V> {
-  readonly key?: Serde<K>
-  readonly value?: Serde<V>
-}
-
-type Fn<K, V, R> = (value: V, key: K, record: StreamRecord<K, V>) => R
 type NeedsKey<R extends readonly AnyRegion[], P extends Partitioning> = [
   Extract<R[number], { kind: 'partitioned' }>,
 ] extends [never]
@@ -33,17 +21,12 @@ type NeedsKey<R extends readonly AnyRegion[], P extends Partitioning> = [
 export class Stream<K, V, P extends Partitioning = 'keyed'> {
   /** Only a type: whether keyed operators may follow. */
   declare readonly partitioning: P
-  readonly #builder: GraphBuilder
-  readonly #node: NodeId
-  readonly #serdes: Serdes<K, V>
-  readonly #rekeyed: boolean
+  /** @internal */
+  readonly place: Place<K, V>
 
   /** @internal Streams begin with `Topology.stream`. */
-  constructor(builder: GraphBuilder, node: NodeId, serdes: Serdes<K, V>, rekeyed: boolean) {
-    this.#builder = builder
-    this.#node = node
-    this.#serdes = serdes
-    this.#rekeyed = rekeyed
+  constructor(place: Place<K, V>) {
+    this.place = place
   }
 
   /** One record for one, with a new key and value. */
@@ -59,7 +42,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
 
   /** A new value under the same key. */
   mapValues<V2>(fn: Fn<K, V, V2>): Stream<K, V2, P> {
-    return this.#keep('mapValues', without(this.#serdes, 'value'), (name, next) => {
+    return this.#keep('mapValues', without(this.place.serdes, 'value'), (name, next) => {
       const call = guarded(name, fn)
       return (record) => next(record.with(record.key, call(record, record.value, record.key, record)))
     })
@@ -71,7 +54,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   ): Stream<K, V2, P>
   filter(predicate: Fn<K, V, boolean>): Stream<K, V, P>
   filter(predicate: Fn<K, V, boolean>): Stream<K, V, P> {
-    return this.#keep('filter', this.#serdes, (name, next) => {
+    return this.#keep('filter', this.place.serdes, (name, next) => {
       const call = guarded(name, predicate)
       return (record) => (call(record, record.value, record.key, record) ? next(record) : undefined)
     })
@@ -79,7 +62,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
 
   /** Drops the records for which the function returns true. */
   filterNot(predicate: Fn<K, V, boolean>): Stream<K, V, P> {
-    return this.#keep('filterNot', this.#serdes, (name, next) => {
+    return this.#keep('filterNot', this.place.serdes, (name, next) => {
       const call = guarded(name, predicate)
       return (record) => (call(record, record.value, record.key, record) ? undefined : next(record))
     })
@@ -97,7 +80,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
 
   /** Any number of values for one, under the same key. */
   flatMapValues<V2>(fn: Fn<K, V, Iterable<V2>>): Stream<K, V2, P> {
-    return this.#keep('flatMapValues', without(this.#serdes, 'value'), (name, next) => {
+    return this.#keep('flatMapValues', without(this.place.serdes, 'value'), (name, next) => {
       const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) =>
         Array.from(fn(value, key, record), (v) => record.with(key, v)),
       )
@@ -107,7 +90,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
 
   /** A new key for the same value. */
   selectKey<K2>(fn: Fn<K, V, K2>): Stream<K2, V, 'rekeyed'> {
-    return this.#rekey('selectKey', without(this.#serdes, 'key'), (name, next) => {
+    return this.#rekey('selectKey', without(this.place.serdes, 'key'), (name, next) => {
       const call = guarded(name, fn)
       return (record) => next(record.with(call(record, record.value, record.key, record), record.value))
     })
@@ -115,7 +98,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
 
   /** Looks at each record. A side effect here happens at least once, not exactly once. */
   peek(fn: Fn<K, V, void>): Stream<K, V, P> {
-    return this.#keep('peek', this.#serdes, (name, next) => {
+    return this.#keep('peek', this.place.serdes, (name, next) => {
       const call = guarded(name, fn)
       return (record) => {
         call(record, record.value, record.key, record)
@@ -126,7 +109,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
 
   /** Ends the stream in a function. Its side effects happen at least once, not exactly once. */
   foreach(fn: Fn<K, V, void>): void {
-    this.#keep('foreach', this.#serdes, (name) => {
+    this.#keep('foreach', this.place.serdes, (name) => {
       const call = guarded(name, fn)
       return (record) => call(record, record.value, record.key, record)
     })
@@ -136,31 +119,36 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   merge<P2 extends Partitioning>(
     other: Stream<K, V, P2>,
   ): Stream<K, V, [P, P2] extends ['keyed', 'keyed'] ? 'keyed' : 'rekeyed'> {
-    const node = this.#builder.add({
+    const node = this.place.builder.add({
       kind: 'operator',
       operator: 'merge',
       name: new AutoName('merge'),
-      parents: [this.#node, other.#node],
+      parents: [this.place.node, other.place.node],
       regions: [],
       bind: (_, children) => fanOut(children),
     })
-    const { key, value } = this.#serdes
+    const { key, value } = this.place.serdes
     const same = {
-      ...(key && key === other.#serdes.key && { key }),
-      ...(value && value === other.#serdes.value && { value }),
+      ...(key && key === other.place.serdes.key && { key }),
+      ...(value && value === other.place.serdes.value && { value }),
     }
-    return new Stream(this.#builder, node, same, this.#rekeyed || other.#rekeyed)
+    return new Stream({
+      ...this.place,
+      node,
+      serdes: same,
+      rekeyed: this.place.rekeyed || other.place.rekeyed,
+    })
   }
 
   /** Begins branches: each record goes to the first whose predicate is true. */
   split(): SplitStream<K, V, P> {
-    return new SplitStream(this.#builder, this.#node, this.#serdes, this.#rekeyed, [])
+    return new SplitStream(this.place, [])
   }
 
   /** Groups by the key that records have. After a change of key, use groupBy() or repartition() first. */
   groupByKey(this: Stream<K, V, 'keyed'>): GroupedStream<K, V> {
     this.#requireKeyed('groupByKey')
-    return new GroupedStream(this.#builder, this.#node, this.#serdes)
+    return new GroupedStream(this.place)
   }
 
   /**
@@ -174,7 +162,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     options: RepartitionOptions<K2, V> & { readonly key: Serde<K2> },
   ): GroupedStream<K2, V>
   groupBy<K2>(name: string, fn: Fn<K, V, K2>, options?: RepartitionOptions<K2, V>): GroupedStream<K2, V> {
-    const key = options?.key ?? (this.#serdes.key as Serde<K2> | undefined)
+    const key = options?.key ?? (this.place.serdes.key as Serde<K2> | undefined)
     return this.selectKey(fn)
       .repartition(name, { ...options, ...(key === undefined ? {} : { key }) })
       .groupByKey()
@@ -191,18 +179,18 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
         `repartition('${name}'): partitions must be a whole number from 1`,
       )
     }
-    const node = this.#builder.add({
+    const node = this.place.builder.add({
       kind: 'repartition',
       name,
-      parents: [this.#node],
-      topic: `${this.#builder.application}-${name}-repartition`,
+      parents: [this.place.node],
+      topic: `${this.place.builder.application}-${name}-repartition`,
       partitions,
       partitioner: options.partitioner as Partitioner | undefined,
       key: key as Serde<unknown>,
       value: value as Serde<unknown>,
-      ...this.#builder.policies,
+      ...this.place.builder.policies,
     })
-    return new Stream(this.#builder, node, { key, value }, false)
+    return new Stream({ ...this.place, node, serdes: { key, value }, rekeyed: false })
   }
 
   /**
@@ -216,22 +204,22 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     processor: Processor<K, V, R, KO, VO>,
   ): Stream<KO, VO, 'rekeyed'> {
     const regions: readonly AnyRegion[] = options.regions ?? []
-    this.#builder.requireRegions(name, regions)
+    this.place.builder.requireRegions(name, regions)
     if (regions.some((region) => region.kind === 'partitioned')) this.#requireKeyed(`process('${name}')`)
-    const node = this.#builder.add({
+    const node = this.place.builder.add({
       kind: 'operator',
       operator: 'process',
       name,
-      parents: [this.#node],
+      parents: [this.place.node],
       regions: regions.map((region) => region.name),
       bind: bindProcessor(name, regions, processor as Parameters<typeof bindProcessor>[2]),
     })
     const serdes = {
-      ...(this.#serdes as unknown as Serdes<KO, VO>),
+      ...(this.place.serdes as unknown as Serdes<KO, VO>),
       ...(options.key && { key: options.key }),
       ...(options.value && { value: options.value }),
     }
-    return new Stream(this.#builder, node, serdes, true)
+    return new Stream({ ...this.place, node, serdes, rekeyed: true })
   }
 
   /**
@@ -244,10 +232,10 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
    */
   to(topic: string | TopicChooser<K, V>, options: SinkOptions<K, V> = {}): void {
     const where = typeof topic === 'string' ? `to('${topic}')` : 'to(…)'
-    this.#builder.add({
+    this.place.builder.add({
       kind: 'sink',
       name: new AutoName(typeof topic === 'string' ? `to-${topic}` : 'to'),
-      parents: [this.#node],
+      parents: [this.place.node],
       topic: topic as string | TopicChooser,
       partitioner: options.partitioner as Partitioner | undefined,
       key: this.#serde('key', options.key, where) as Serde<unknown>,
@@ -260,7 +248,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     serdes: Serdes<K, V2>,
     bind: (name: string, next: Step) => (record: StreamRecord<K, V>) => void | Promise<void>,
   ): Stream<K, V2, P> {
-    return new Stream(this.#builder, this.#add(operator, bind), serdes, this.#rekeyed)
+    return new Stream({ ...this.place, node: this.#add(operator, bind), serdes })
   }
 
   #rekey<K2, V2>(
@@ -268,25 +256,25 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     serdes: Serdes<K2, V2>,
     bind: (name: string, next: Step) => (record: StreamRecord<K, V>) => void | Promise<void>,
   ): Stream<K2, V2, 'rekeyed'> {
-    return new Stream(this.#builder, this.#add(operator, bind), serdes, true)
+    return new Stream({ ...this.place, node: this.#add(operator, bind), serdes, rekeyed: true })
   }
 
   #add(
     operator: string,
     bind: (name: string, next: Step) => (record: StreamRecord<K, V>) => void | Promise<void>,
   ): NodeId {
-    return this.#builder.add({
+    return this.place.builder.add({
       kind: 'operator',
       operator,
       name: new AutoName(operator),
-      parents: [this.#node],
+      parents: [this.place.node],
       regions: [],
       bind: (_: NodeHost, children, name) => bind(name, fanOut(children)) as Step,
     })
   }
 
   #requireKeyed(what: string): void {
-    if (!this.#rekeyed) return
+    if (!this.place.rekeyed) return
     throw new DruseError(
       'TOPOLOGY_INVALID',
       `${what} needs records of one key in one task, but a key may have changed before it; put a repartition(name) or groupBy(name, …) in between`,
@@ -298,7 +286,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     given: Serdes<K, V>[Part],
     where: string,
   ): NonNullable<Serdes<K, V>[Part]> {
-    const serde = given ?? this.#serdes[part]
+    const serde = given ?? this.place.serdes[part]
     if (serde !== undefined) return serde
     throw new DruseError('TOPOLOGY_INVALID', `${where} does not know the ${part} serde: give { ${part}: … }`)
   }
@@ -317,178 +305,6 @@ export interface RepartitionOptions<K, V> extends Serdes<K, V> {
   readonly partitioner?: Partitioner<K, V>
   /** Of the internal topic. Default: as many as the topics that feed it have, or as those read together with it. */
   readonly partitions?: number
-}
-
-interface Branch<K, V> {
-  readonly name: string
-  readonly predicate: Fn<K, V, boolean> | undefined
-}
-
-/** Branches in the making; ends with `defaultBranch` or `noDefaultBranch`, which return the streams by name. */
-export class SplitStream<K, V, P extends Partitioning, Names extends string = never> {
-  readonly #builder: GraphBuilder
-  readonly #node: NodeId
-  readonly #serdes: Serdes<K, V>
-  readonly #rekeyed: boolean
-  readonly #branches: readonly Branch<K, V>[]
-
-  /** @internal */
-  constructor(
-    builder: GraphBuilder,
-    node: NodeId,
-    serdes: Serdes<K, V>,
-    rekeyed: boolean,
-    branches: readonly Branch<K, V>[],
-  ) {
-    this.#builder = builder
-    this.#node = node
-    this.#serdes = serdes
-    this.#rekeyed = rekeyed
-    this.#branches = branches
-  }
-
-  branch<Name extends string>(name: Name, predicate: Fn<K, V, boolean>): SplitStream<K, V, P, Names | Name> {
-    return this.#with({ name, predicate })
-  }
-
-  /** Takes what no branch took. */
-  defaultBranch<Name extends string>(name: Name): Record<Names | Name, Stream<K, V, P>> {
-    return this.#with<Name>({ name, predicate: undefined }).noDefaultBranch()
-  }
-
-  /** Drops what no branch took. */
-  noDefaultBranch(): Record<Names, Stream<K, V, P>> {
-    const branches = this.#branches
-    const split = this.#builder.add({
-      kind: 'operator',
-      operator: 'split',
-      name: new AutoName('split'),
-      parents: [this.#node],
-      regions: [],
-      bind: (_, children) => {
-        const tests = branches.map(({ name, predicate }) => predicate && guarded(`branch ${name}`, predicate))
-        return (record) => {
-          const typed = record as StreamRecord<K, V>
-          const taken = tests.findIndex(
-            (test) => test === undefined || test(record, typed.value, typed.key, typed),
-          )
-          return children[taken]?.(record)
-        }
-      },
-    })
-    const streams = branches.map(({ name }) => {
-      const node = this.#builder.add({
-        kind: 'operator',
-        operator: 'branch',
-        name: new AutoName(`branch-${name}`),
-        parents: [split],
-        regions: [],
-        bind: (__, children) => fanOut(children),
-      })
-      return [name, new Stream<K, V, P>(this.#builder, node, this.#serdes, this.#rekeyed)] as const
-    })
-    return Object.fromEntries(streams) as Record<Names, Stream<K, V, P>>
-  }
-
-  #with<Name extends string>(branch: Branch<K, V>): SplitStream<K, V, P, Names | Name> {
-    if (this.#branches.some(({ name }) => name === branch.name)) {
-      throw new DruseError(
-        'TOPOLOGY_INVALID',
-        `Two branches are named '${branch.name}'; give one another name`,
-      )
-    }
-    return new SplitStream<K, V, P, Names | Name>(this.#builder, this.#node, this.#serdes, this.#rekeyed, [
-      ...this.#branches,
-      branch,
-    ])
-  }
-}
-
-/** Records grouped by key: each aggregation keeps one value per key in a region of its own, under the name you give. */
-export class GroupedStream<K, V> {
-  readonly #builder: GraphBuilder
-  readonly #node: NodeId
-  readonly #serdes: Serdes<K, V>
-
-  /** @internal */
-  constructor(builder: GraphBuilder, node: NodeId, serdes: Serdes<K, V>) {
-    this.#builder = builder
-    this.#node = node
-    this.#serdes = serdes
-  }
-
-  /** Counts records per key. Records without key or value are not counted, as in Kafka Streams. */
-  count<const Name extends string>(name: Name, options: Serdes<K, number> = {}): Table<Name, K, number> {
-    return this.aggregate(
-      name,
-      () => 0,
-      (count) => count + 1,
-      { value: int64, ...options },
-    )
-  }
-
-  /** Combines the values of a key; the first one stands for itself. A result of null removes the key. */
-  reduce<const Name extends string>(
-    name: Name,
-    reducer: (aggregate: V, value: V, key: K) => V | null,
-    options: Serdes<K, V> = {},
-  ): Table<Name, K, V> {
-    const value = options.value ?? this.#serdes.value
-    return this.#aggregate(name, undefined, reducer, { ...options, ...(value && { value }) })
-  }
-
-  /** Folds the values of a key, from `initial()`. A result of null removes the key. */
-  aggregate<const Name extends string, A>(
-    name: Name,
-    initial: () => A,
-    aggregator: (aggregate: A, value: V, key: K) => A | null,
-    options: { readonly key?: Serde<K>; readonly value: Serde<A> },
-  ): Table<Name, K, A> {
-    return this.#aggregate(name, initial, aggregator, options)
-  }
-
-  /** The general operator over the grouped records: see `Stream.process`. */
-  process<const R extends readonly AnyRegion[] = readonly [], KO = K, VO = V>(
-    name: string,
-    options: { readonly regions?: R } & Serdes<KO, VO>,
-    processor: Processor<K, V, R, KO, VO>,
-  ): Stream<KO, VO, 'rekeyed'> {
-    const stream = new Stream<K, V, 'keyed'>(this.#builder, this.#node, this.#serdes, false)
-    return (stream as Stream<K, V, never>).process(name, options, processor)
-  }
-
-  #aggregate<const Name extends string, A>(
-    name: Name,
-    initial: (() => A) | undefined,
-    aggregator: (aggregate: A, value: V, key: K) => A | null,
-    options: Serdes<K, A>,
-  ): Table<Name, K, A> {
-    const key = options.key ?? this.#serdes.key
-    const { value } = options
-    if (key === undefined || value === undefined) {
-      const part = key === undefined ? 'key' : 'value'
-      throw new DruseError(
-        'TOPOLOGY_INVALID',
-        `'${name}' does not know the ${part} serde: give { ${part}: … }`,
-      )
-    }
-    const region = this.#builder.addRegion<Region<Name, K, A>>({
-      kind: 'partitioned',
-      name,
-      key,
-      value,
-      store: 'persistent',
-    })
-    const node = this.#builder.add({
-      kind: 'operator',
-      operator: 'aggregate',
-      name,
-      parents: [this.#node],
-      regions: [name],
-      bind: bindAggregate({ name, initial, aggregator } as AggregateOptions),
-    })
-    return new Table(region, new Stream<K, A>(this.#builder, node, { key, value }, false))
-  }
 }
 
 function without<K, V>(serdes: Serdes<K, V>, part: 'key' | 'value'): object {

@@ -67,7 +67,12 @@ export class Topology {
       onUndecodable: options.onUndecodable ?? this.#builder.policies.onUndecodable,
       onFailure: options.onFailure ?? this.#builder.policies.onFailure,
     })
-    return new Stream(this.#builder, node, { key: options.key, value: options.value }, false)
+    return new Stream({
+      builder: this.#builder,
+      node,
+      serdes: { key: options.key, value: options.value },
+      rekeyed: false,
+    })
   }
 
   /**

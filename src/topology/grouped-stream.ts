@@ -1,0 +1,101 @@
+import { DruseError } from '../errors.ts'
+import type { Serde } from '../ports.ts'
+import type { AnyRegion, Region } from '../region/definition.ts'
+import { int64 } from '../serde/index.ts'
+import { type AggregateOptions, bindAggregate } from './aggregate.ts'
+import type { Place, Serdes } from './place.ts'
+import type { Processor } from './process.ts'
+import { Stream } from './stream.ts'
+import { regionView, Table } from './table.ts'
+
+/** Records grouped by key: each aggregation keeps one value per key in a region of its own, under the name you give. */
+export class GroupedStream<K, V> {
+  /** @internal */
+  readonly place: Place<K, V>
+
+  /** @internal */
+  constructor(place: Place<K, V>) {
+    this.place = place
+  }
+
+  /** Counts records per key. Records without key or value are not counted, as in Kafka Streams. */
+  count<const Name extends string>(name: Name, options: Serdes<K, number> = {}): Table<Name, K, number> {
+    return this.aggregate(
+      name,
+      () => 0,
+      (count) => count + 1,
+      { value: int64, ...options },
+    )
+  }
+
+  /** Combines the values of a key; the first one stands for itself. A result of null removes the key. */
+  reduce<const Name extends string>(
+    name: Name,
+    reducer: (aggregate: V, value: V, key: K) => V | null,
+    options: Serdes<K, V> = {},
+  ): Table<Name, K, V> {
+    const value = options.value ?? this.place.serdes.value
+    return this.#aggregate(name, undefined, reducer, { ...options, ...(value && { value }) })
+  }
+
+  /** Folds the values of a key, from `initial()`. A result of null removes the key. */
+  aggregate<const Name extends string, A>(
+    name: Name,
+    initial: () => A,
+    aggregator: (aggregate: A, value: V, key: K) => A | null,
+    options: { readonly key?: Serde<K>; readonly value: Serde<A> },
+  ): Table<Name, K, A> {
+    return this.#aggregate(name, initial, aggregator, options)
+  }
+
+  /** The general operator over the grouped records: see `Stream.process`. */
+  process<const R extends readonly AnyRegion[] = readonly [], KO = K, VO = V>(
+    name: string,
+    options: { readonly regions?: R } & Serdes<KO, VO>,
+    processor: Processor<K, V, R, KO, VO>,
+  ): Stream<KO, VO, 'rekeyed'> {
+    const stream = new Stream<K, V, 'keyed'>(this.place)
+    return (stream as Stream<K, V, never>).process(name, options, processor)
+  }
+
+  #aggregate<const Name extends string, A>(
+    name: Name,
+    initial: (() => A) | undefined,
+    aggregator: (aggregate: A, value: V, key: K) => A | null,
+    options: Serdes<K, A>,
+  ): Table<Name, K, A> {
+    const key = options.key ?? this.place.serdes.key
+    const { value } = options
+    if (key === undefined || value === undefined) {
+      const part = key === undefined ? 'key' : 'value'
+      throw new DruseError(
+        'TOPOLOGY_INVALID',
+        `'${name}' does not know the ${part} serde: give { ${part}: … }`,
+      )
+    }
+    const region = this.place.builder.addRegion<Region<Name, K, A>>({
+      kind: 'partitioned',
+      name,
+      key,
+      value,
+      store: 'persistent',
+    })
+    const node = this.place.builder.add({
+      kind: 'operator',
+      operator: 'aggregate',
+      name,
+      parents: [this.place.node],
+      regions: [name],
+      emits: 'changes',
+      bind: bindAggregate({ name, initial, aggregator } as AggregateOptions),
+    })
+    return new Table(
+      {
+        place: { ...this.place, node, serdes: { key, value } },
+        sendOldValues: () => true,
+        view: () => regionView(name),
+      },
+      region as Table<Name, K, A>['region'],
+    )
+  }
+}

@@ -1,0 +1,27 @@
+import type { Serde } from '../ports.ts'
+import type { GraphBuilder } from './builder.ts'
+import type { NodeId } from './graph.ts'
+import type { StreamRecord } from './record.ts'
+
+/**
+ * `keyed`: records of one key are all in one task. `rekeyed`: an operator may have changed keys since, so keyed
+ * operators need a repartition() or groupBy() first.
+ */
+export type Partitioning = 'keyed' | 'rekeyed'
+
+export interface Serdes<K, V> {
+  readonly key?: Serde<K>
+  readonly value?: Serde<V>
+}
+
+/** What users give to operators. */
+export type Fn<K, V, R> = (value: V, key: K, record: StreamRecord<K, V>) => R
+
+/** Where in the graph a stream stands, and what is known of its records. */
+export interface Place<K, V> {
+  readonly builder: GraphBuilder
+  readonly node: NodeId
+  readonly serdes: Serdes<K, V>
+  /** Keys may have changed since records of one key were last sure to be in one task. */
+  readonly rekeyed: boolean
+}

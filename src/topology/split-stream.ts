@@ -1,0 +1,76 @@
+import { DruseError } from '../errors.ts'
+import { AutoName } from './builder.ts'
+import type { Fn, Partitioning, Place } from './place.ts'
+import type { StreamRecord } from './record.ts'
+import { fanOut, guarded } from './steps.ts'
+import { Stream } from './stream.ts'
+
+interface Branch<K, V> {
+  readonly name: string
+  readonly predicate: Fn<K, V, boolean> | undefined
+}
+
+/** Branches in the making; ends with `defaultBranch` or `noDefaultBranch`, which return the streams by name. */
+export class SplitStream<K, V, P extends Partitioning, Names extends string = never> {
+  readonly #place: Place<K, V>
+  readonly #branches: readonly Branch<K, V>[]
+
+  /** @internal */
+  constructor(place: Place<K, V>, branches: readonly Branch<K, V>[]) {
+    this.#place = place
+    this.#branches = branches
+  }
+
+  branch<Name extends string>(name: Name, predicate: Fn<K, V, boolean>): SplitStream<K, V, P, Names | Name> {
+    return this.#with({ name, predicate })
+  }
+
+  /** Takes what no branch took. */
+  defaultBranch<Name extends string>(name: Name): Record<Names | Name, Stream<K, V, P>> {
+    return this.#with<Name>({ name, predicate: undefined }).noDefaultBranch()
+  }
+
+  /** Drops what no branch took. */
+  noDefaultBranch(): Record<Names, Stream<K, V, P>> {
+    const branches = this.#branches
+    const split = this.#place.builder.add({
+      kind: 'operator',
+      operator: 'split',
+      name: new AutoName('split'),
+      parents: [this.#place.node],
+      regions: [],
+      bind: (_, children) => {
+        const tests = branches.map(({ name, predicate }) => predicate && guarded(`branch ${name}`, predicate))
+        return (record) => {
+          const typed = record as StreamRecord<K, V>
+          const taken = tests.findIndex(
+            (test) => test === undefined || test(record, typed.value, typed.key, typed),
+          )
+          return children[taken]?.(record)
+        }
+      },
+    })
+    const streams = branches.map(({ name }) => {
+      const node = this.#place.builder.add({
+        kind: 'operator',
+        operator: 'branch',
+        name: new AutoName(`branch-${name}`),
+        parents: [split],
+        regions: [],
+        bind: (__, children) => fanOut(children),
+      })
+      return [name, new Stream<K, V, P>({ ...this.#place, node })] as const
+    })
+    return Object.fromEntries(streams) as Record<Names, Stream<K, V, P>>
+  }
+
+  #with<Name extends string>(branch: Branch<K, V>): SplitStream<K, V, P, Names | Name> {
+    if (this.#branches.some(({ name }) => name === branch.name)) {
+      throw new DruseError(
+        'TOPOLOGY_INVALID',
+        `Two branches are named '${branch.name}'; give one another name`,
+      )
+    }
+    return new SplitStream<K, V, P, Names | Name>(this.#place, [...this.#branches, branch])
+  }
+}
