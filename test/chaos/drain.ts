@@ -6,7 +6,7 @@ import { kafkaWire } from '../../src/kafka/kafkajs.ts'
 import { partitionKey } from '../../src/kafka/partition-key.ts'
 import { listOffsets } from '../../src/kafka/topics.ts'
 import { creditsOf, topicsOf } from './names.ts'
-import { type CommittedInput, OffsetSampler } from './offsets.ts'
+import { type CommittedInput, OffsetSampler } from './offset-sampler.ts'
 
 const LOOK_MS = 250
 

@@ -63,7 +63,7 @@ export type RegionName = keyof typeof REGIONS
 export const applicationOf = (prefix: string): string => `${prefix}chaos`
 export const changelogOf = (prefix: string, region: RegionName): string =>
   `${applicationOf(prefix)}-${region}-changelog`
-/** Its partitions are those of the transfers, for both feed one region. */
+/** What the application sends to itself. Its partitions are those of the transfers, for both feed one region. */
 export const creditsOf = (prefix: string): ChaosTopic => ({
   topic: `${applicationOf(prefix)}-credits-repartition`,
   partitions: INPUTS.transfers,

@@ -1,6 +1,6 @@
 /** C2: changelogs fold to what a model says; each state directory holds what its changelogs say, up to where it stands. */
 import type { CommittedRecord } from '../stack/committed.ts'
-import { type CommittedInput, regionKey } from './offsets.ts'
+import { type CommittedInput, regionKey } from './offset-sampler.ts'
 import { byPartition, type Entries, fold, keyOf, type Topics } from './records.ts'
 import { regionNames, type StoredState, type StoredTask } from './state.ts'
 import type { Verdict } from './verdict.ts'
