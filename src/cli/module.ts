@@ -9,9 +9,9 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import type { Topology } from '../dsl/topology.ts'
 import { DruseError } from '../errors.ts'
 import type { DruseOptions } from '../runtime/options.ts'
-import type { Topology } from '../topology/topology.ts'
 
 export interface ApplicationModule {
   readonly topology: Topology

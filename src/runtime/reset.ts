@@ -13,6 +13,8 @@
  *
  * With `keepState` there is one step, a transaction of offsets: all of it or nothing.
  */
+
+import type { Topology } from '../dsl/topology.ts'
 import { DruseError } from '../errors.ts'
 import { Cluster } from '../kafka/cluster.ts'
 import type { OffsetToCommit } from '../kafka/commit-writer.ts'
@@ -24,7 +26,6 @@ import type { Clock, Disk, Logger, Random, Wire } from '../ports.ts'
 import { levelDisk } from '../store/index.ts'
 import { silentLogger, systemClock, systemRandom } from '../system.ts'
 import { internalTopicNames } from '../topology/internal-topics.ts'
-import type { Topology } from '../topology/topology.ts'
 import { allTasks } from './assignor.ts'
 import { emptyGroup, GroupLock } from './group-lock.ts'
 import { type DruseSettings, settingsOf } from './options.ts'

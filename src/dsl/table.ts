@@ -1,5 +1,5 @@
 import type { Region } from '../region/definition.ts'
-import type { NodeHost } from './graph.ts'
+import type { NodeHost } from '../topology/graph.ts'
 import type { Fn, Place } from './place.ts'
 import { Stream } from './stream.ts'
 

@@ -1,7 +1,7 @@
 import type { Serde } from '../ports.ts'
-import type { GraphBuilder } from './builder.ts'
-import type { NodeId } from './graph.ts'
-import type { StreamRecord } from './record.ts'
+import type { GraphBuilder } from '../topology/builder.ts'
+import type { NodeId } from '../topology/graph.ts'
+import type { StreamRecord } from '../topology/record.ts'
 
 /**
  * `keyed`: records of one key are all in one task. `rekeyed`: an operator may have changed keys since, so keyed

@@ -1,8 +1,8 @@
 import { DruseError } from '../errors.ts'
-import { AutoName } from './builder.ts'
+import { AutoName } from '../topology/builder.ts'
+import type { StreamRecord } from '../topology/record.ts'
+import { fanOut, guarded } from '../topology/steps.ts'
 import type { Fn, Partitioning, Place } from './place.ts'
-import type { StreamRecord } from './record.ts'
-import { fanOut, guarded } from './steps.ts'
 import { Stream } from './stream.ts'
 
 interface Branch<K, V> {

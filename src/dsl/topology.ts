@@ -1,11 +1,11 @@
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { GlobalRegion, Region } from '../region/definition.ts'
+import { AutoName, GraphBuilder } from '../topology/builder.ts'
+import { describe } from '../topology/describe.ts'
+import type { Graph, SourceNode } from '../topology/graph.ts'
+import type { StreamRecord } from '../topology/record.ts'
 import type { ErrorPolicy, OffsetReset } from '../types.ts'
-import { AutoName, GraphBuilder } from './builder.ts'
-import { describe } from './describe.ts'
-import type { Graph, SourceNode } from './graph.ts'
-import type { StreamRecord } from './record.ts'
 import { Stream } from './stream.ts'
 
 export interface TopologyOptions {

@@ -2,15 +2,15 @@
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { AnyRegion } from '../region/definition.ts'
-import { AutoName } from './builder.ts'
-import type { NodeHost, NodeId, Step } from './graph.ts'
+import { AutoName } from '../topology/builder.ts'
+import type { NodeHost, NodeId, Step } from '../topology/graph.ts'
+import { bindProcessor, type Processor } from '../topology/process.ts'
+import type { StreamRecord } from '../topology/record.ts'
+import type { Partitioner, TopicChooser } from '../topology/routing.ts'
+import { fanOut, forwardEach, guarded } from '../topology/steps.ts'
 import { GroupedStream } from './grouped-stream.ts'
 import type { Fn, Partitioning, Place, Serdes } from './place.ts'
-import { bindProcessor, type Processor } from './process.ts'
-import type { StreamRecord } from './record.ts'
-import type { Partitioner, TopicChooser } from './routing.ts'
 import { SplitStream } from './split-stream.ts'
-import { fanOut, forwardEach, guarded } from './steps.ts'
 
 type NeedsKey<R extends readonly AnyRegion[], P extends Partitioning> = [
   Extract<R[number], { kind: 'partitioned' }>,
