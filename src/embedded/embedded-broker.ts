@@ -7,8 +7,9 @@
  * answered is in the store, and so is everything that an answer tells of. Power loss is not its promise.
  */
 
+import { DruseError } from '../errors.ts'
 import { CODE } from '../kafka/error-codes.ts'
-import type { Api, Connection, Purpose, Request, Requests, Responses, Wire } from '../ports.ts'
+import type { Api, Connection, Purpose, Request, Requests, ResponseOf, Responses, Wire } from '../ports.ts'
 import type { TopicPartition } from '../types.ts'
 import { BatchCache } from './batch-cache.ts'
 import { CommittedOffsets } from './committed-offsets.ts'
@@ -106,6 +107,26 @@ export class EmbeddedBroker {
   /** A way to this broker. All wires and connections of a process may share one broker. */
   wire(): Wire {
     return { connect: (_: Purpose): Connection => this.#connect() }
+  }
+
+  /**
+   * Carries out one request now, as one that has arrived: for whoever stands between clients and the broker. Between
+   * connections there is no order, and of a connection this knows nothing.
+   * Errors: BROKER_CLOSED. A broker that is closed meanwhile may never answer.
+   */
+  carryOut<R extends Request>(request: R): Promise<ResponseOf<R>> {
+    if (!this.#isOpen)
+      return Promise.reject(new DruseError('BROKER_CLOSED', 'The embedded broker has been closed'))
+    // The answer to a request is of its kind.
+    return this.#handle(request.api, request) as Promise<ResponseOf<R>>
+  }
+
+  /**
+   * The coordinator of these groups moves: what waits there is refused with NOT_COORDINATOR, and the groups go on as they
+   * were when their last rebalance was over, which is what Kafka keeps of them.
+   */
+  reloadGroups(isMeant: (groupId: string) => boolean): void {
+    this.#groups.reload(isMeant)
   }
 
   /**

@@ -53,6 +53,27 @@ export class GroupCoordinator {
     else known.generationId = Math.max(known.generationId, generationId)
   }
 
+  /**
+   * The coordinator of these groups has moved: another broker goes on with what stands in the log. Whoever waits is
+   * refused, sessions begin anew, and of a rebalance that was under way nothing is known.
+   */
+  reload(isMeant: (groupId: string) => boolean): void {
+    for (const [groupId, group] of this.#groups) {
+      if (!isMeant(groupId)) continue
+      group.rebalance?.stop()
+      group.stopSyncExpiry()
+      for (const memberId of [...group.pendingMembers.keys()]) group.forgetPending(memberId)
+      for (const member of group.members.values()) {
+        member.stopExpiry()
+        answerJoin(member, notJoined(member.memberId, CODE.NOT_COORDINATOR))
+        answerSync(member, { errorCode: CODE.NOT_COORDINATOR, assignment: NO_ASSIGNMENT })
+      }
+      const loaded = group.reloaded()
+      this.#groups.set(groupId, loaded)
+      for (const member of loaded.members.values()) this.#expireLater(loaded, member, member.sessionTimeoutMs)
+    }
+  }
+
   // --- JoinGroup ----------------------------------------------------------------------------------------------
 
   join(request: JoinRequest): Answer<JoinAnswer> {
@@ -156,7 +177,10 @@ export class GroupCoordinator {
         case 'Stable':
           if (group.selectProtocol() !== group.protocolName) this.#prepareRebalance(group)
           // The generation stays. The old leader's id keeps a returning leader from assigning anew.
-          else answerJoin(member, { ...group.joined(memberId), leader, members: [] })
+          else {
+            answerJoin(member, { ...group.joined(memberId), leader, members: [] })
+            group.saved()
+          }
           break
         case 'CompletingRebalance':
           this.#prepareRebalance(group)
@@ -282,6 +306,7 @@ export class GroupCoordinator {
           )
           this.#assign(group, CODE.NONE, (memberId) => assignments.get(memberId) ?? NO_ASSIGNMENT)
           group.become('Stable')
+          group.saved()
         })
       case 'Stable':
         this.#hasSynced(group, member)

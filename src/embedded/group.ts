@@ -46,6 +46,15 @@ export interface Member {
   stopExpiry: () => void
 }
 
+/** What another coordinator would read in the log: a group as it was when its last rebalance was over. */
+export interface GroupSnapshot {
+  readonly generationId: number
+  readonly protocolType: string | undefined
+  readonly protocolName: string | undefined
+  readonly leader: string | undefined
+  readonly members: readonly Omit<Member, 'isNew' | 'join' | 'sync' | 'stopExpiry'>[]
+}
+
 export class Group {
   readonly groupId: string
   generationId: number
@@ -64,10 +73,32 @@ export class Group {
   hasNewMember = false
   #state: GroupState = 'Empty'
   readonly #staticMembers = new Map<string, string>()
+  #snapshot: GroupSnapshot
 
   constructor(groupId: string, generationId: number) {
     this.groupId = groupId
     this.generationId = generationId
+    this.#snapshot = this.#asSnapshot()
+  }
+
+  /** The same group where its coordinator has moved to: a rebalance that was under way has not happened. */
+  reloaded(): Group {
+    const { generationId, protocolType, protocolName, leader, members } = this.#snapshot
+    const group = new Group(this.groupId, generationId)
+    for (const member of members) {
+      const waiting = { isNew: false, join: undefined, sync: undefined, stopExpiry: () => {} }
+      group.add({ ...member, ...waiting }, protocolType ?? '')
+    }
+    group.protocolName = protocolName
+    group.leader = leader
+    if (members.length > 0) group.#state = 'Stable'
+    group.#snapshot = this.#snapshot
+    return group
+  }
+
+  /** As it is now, it is in the log. */
+  saved(): void {
+    this.#snapshot = this.#asSnapshot()
   }
 
   get state(): GroupState {
@@ -175,6 +206,7 @@ export class Group {
     } else {
       this.protocolName = undefined
       this.become('Empty')
+      this.saved()
     }
   }
 
@@ -193,6 +225,22 @@ export class Group {
       memberId,
       members: this.leader === memberId ? members : [],
     }
+  }
+
+  #asSnapshot(): GroupSnapshot {
+    const { generationId, protocolType, protocolName, leader } = this
+    const members = Array.from(
+      this.members.values(),
+      ({ memberId, groupInstanceId, rebalanceTimeoutMs, sessionTimeoutMs, protocols, assignment }) => ({
+        memberId,
+        groupInstanceId,
+        rebalanceTimeoutMs,
+        sessionTimeoutMs,
+        protocols,
+        assignment,
+      }),
+    )
+    return { generationId, protocolType, protocolName, leader, members }
   }
 
   #metadataOf({ protocols }: Member): Uint8Array {

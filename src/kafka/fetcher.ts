@@ -44,6 +44,8 @@ interface Reading extends TopicPartition {
   paused: boolean
   /** Part of a request that is under way. */
   asked: boolean
+  /** Whom it is asked of; undefined: nowhere yet, or it may have moved. */
+  node: number | undefined
   notBeforeMs: number
 }
 
@@ -71,7 +73,7 @@ export class Fetcher {
 
   /** Reads a partition from an offset on. */
   add({ topic, partition }: TopicPartition, offset: number): void {
-    const reading = { topic, partition, offset, paused: false, asked: false, notBeforeMs: 0 }
+    const reading = { topic, partition, offset, paused: false, asked: false, node: undefined, notBeforeMs: 0 }
     this.#readings.set(partitionKey(reading), reading)
     this.#drive()
   }
@@ -125,6 +127,7 @@ export class Fetcher {
       if (leader === undefined || this.#readings.get(partitionKey(reading)) !== reading) continue
       const list = byNode.get(leader) ?? []
       list.push(reading)
+      reading.node = leader
       byNode.set(leader, list)
     }
     for (const [node, readings] of byNode) {
@@ -152,8 +155,7 @@ export class Fetcher {
 
   async #ask(node: number, readings: readonly Reading[]): Promise<void> {
     const { maxBytes, partitionMaxBytes, isolation } = this.#options
-    const waitsForAll = readings.length === this.#readings.size
-    const maxWaitMs = waitsForAll ? this.#options.maxWaitMs : SHORT_WAIT_MS
+    const maxWaitMs = this.#mayBeAskedMore(node, readings) ? SHORT_WAIT_MS : this.#options.maxWaitMs
     const partitions = readings.map(({ topic, partition, offset }) => ({
       topic,
       partition,
@@ -190,6 +192,15 @@ export class Fetcher {
     }
   }
 
+  /** Whether anything is read that is not in this request, and that this broker may be asked for while it waits. */
+  #mayBeAskedMore(node: number, readings: readonly Reading[]): boolean {
+    const asked = new Set(readings)
+    for (const reading of this.#readings.values()) {
+      if (!asked.has(reading) && (reading.node === undefined || reading.node === node)) return true
+    }
+    return false
+  }
+
   #take(reading: Reading, answer: FetchedPartition): void {
     const code = answer.errorCode
     if (code !== CODE.NONE) {
@@ -217,6 +228,7 @@ export class Fetcher {
   }
 
   #later(reading: Reading): void {
+    reading.node = undefined
     reading.notBeforeMs = this.#cluster.clock.monotonicMs() + RETRY_MS
     this.#cluster.clock.wake(RETRY_MS, () => {
       if (!this.#closed) this.#drive()

@@ -14,10 +14,14 @@ export interface TopicDescription {
   readonly configs: Readonly<Record<string, string>>
 }
 
-/** Of those that exist. */
+/**
+ * Of those that exist. `existing`: those of them that are known to; a broker that was asked may not have heard of what
+ * was created a moment ago.
+ */
 export async function describeTopics(
   cluster: Cluster,
   names: readonly string[],
+  existing: Iterable<string> = [],
 ): Promise<ReadonlyMap<string, TopicDescription>> {
   if (names.length === 0) return new Map()
   const { clock, retryBudgetMs: budgetMs } = cluster
@@ -27,12 +31,15 @@ export async function describeTopics(
       if (errorCode === CODE.NONE || errorCode === CODE.LEADER_NOT_AVAILABLE) return true
       throw unexpected(`read the metadata of topic '${topic}'`, errorCode)
     })
-    const existing = found.map(({ topic }) => topic)
+    const there = found.map(({ topic }) => topic)
+    for (const topic of existing) {
+      if (!there.includes(topic)) return new Again(`${topic} is not known to every broker yet`)
+    }
     const configs = new Map<string, Readonly<Record<string, string>>>()
-    if (existing.length > 0) {
+    if (there.length > 0) {
       const answer = await cluster.ask('read the settings of topics', async () => ({
         node: ANY_NODE,
-        request: { api: 'DescribeConfigs', topics: existing },
+        request: { api: 'DescribeConfigs', topics: there },
       }))
       for (const { topic, errorCode, configs: settings } of answer.topics) {
         // Deleted or created a moment ago, and not everywhere yet.

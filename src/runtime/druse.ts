@@ -169,7 +169,8 @@ export class Druse {
         cluster,
         plan.internal.filter(({ topic }) => !found.has(topic)),
       )
-      const topics = await describeTopics(cluster, [...external, ...internal])
+      const existing = [...found.keys(), ...plan.internal.map(({ topic }) => topic)]
+      const topics = await describeTopics(cluster, [...external, ...internal], existing)
       makePlan(graph, topics, { replicationFactor })
       for (const doubt of doubtful(topics, plan)) this.#log.warn({}, `topics: ${doubt}`)
       const surroundings = await Surroundings.open({

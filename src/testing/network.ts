@@ -1,13 +1,20 @@
 /**
- * The way between processes and a broker. A connection is first in, first out in both directions; between connections
- * there is no order. What becomes of a request and of its answer is asked of the hooks when it would arrive.
+ * The way between processes and the nodes of a cluster. A connection has a link to each node that it is asked to send to;
+ * a link is first in, first out in both directions, and between links there is no order. What becomes of a request and of its answer is asked of the hooks when it would arrive.
  *
  *   send ──(on its way)──► request hook ──► broker ──(on its way)──► answer hook ──► outcome
  *
  * What was sent is no longer its sender's: it may arrive after the sender has timed out, has closed the connection, or
  * has died.
  */
-import type { Connection, Outcome, Request, ResponseOf, Wire } from '../ports.ts'
+import {
+  ANY_NODE,
+  type Connection,
+  type Outcome,
+  type Request,
+  type ResponseOf,
+  type Wire,
+} from '../ports.ts'
 import type { SimProcess, Simulation } from './simulation.ts'
 
 /**
@@ -32,22 +39,25 @@ export interface NetworkHooks {
   /** Of what is on its way when its sender closes the connection or dies: whether it arrives all the same. */
   arrivesWithoutSender(): boolean
   sent(process: SimProcess, request: Request): void
-  /** The broker has answered; the sender has not heard of it. */
-  carriedOut(process: SimProcess, request: Request, response: unknown): void
+  /** It has been answered; the sender has not heard of it. */
+  carriedOut?(process: SimProcess, request: Request, response: unknown): void
   settled(process: SimProcess, request: Request, outcome: Outcome<unknown>): void
+  /** The node to connect to where any will do. Default: 0. */
+  anyNode?(): number
 }
 
 interface Sent {
-  readonly node: number
   readonly request: Request
   settle: (outcome: Outcome<unknown>) => void
 }
 
-/** One socket's life. */
+/** One socket's life: to one node. */
 interface Link {
+  readonly node: number
   readonly inner: Connection
   readonly out: Sent[]
-  readonly back: { readonly sent: Sent; readonly outcome: Outcome<unknown> }[]
+  /** In the order of the requests. */
+  readonly back: { readonly sent: Sent; outcome: Outcome<unknown> | undefined }[]
   readonly unsettled: Set<Sent>
   isBroken: boolean
 }
@@ -59,19 +69,21 @@ const BROKER_TIMEOUT_MS = 2 ** 31 - 1
 
 export class Network {
   readonly #simulation: Simulation
-  readonly #broker: Wire
+  readonly #brokerOf: (process: SimProcess) => Wire
   readonly #hooks: NetworkHooks
 
-  constructor(simulation: Simulation, broker: Wire, hooks: NetworkHooks) {
+  /** `broker`: a wire, or one for each process. */
+  constructor(simulation: Simulation, broker: Wire | ((process: SimProcess) => Wire), hooks: NetworkHooks) {
     this.#simulation = simulation
-    this.#broker = broker
+    this.#brokerOf = typeof broker === 'function' ? broker : () => broker
     this.#hooks = hooks
   }
 
   wireOf(process: SimProcess): Wire {
+    const broker = this.#brokerOf(process)
     return {
       connect: (purpose) =>
-        new SimConnection(this.#simulation, this.#hooks, process, () => this.#broker.connect(purpose)),
+        new SimConnection(this.#simulation, this.#hooks, process, () => broker.connect(purpose)),
     }
   }
 }
@@ -81,7 +93,8 @@ class SimConnection implements Connection {
   readonly #hooks: NetworkHooks
   readonly #process: SimProcess
   readonly #connect: () => Connection
-  #link: Link | undefined
+  /** By node. */
+  readonly #links = new Map<number, Link>()
   #isDestroyed = false
 
   constructor(simulation: Simulation, hooks: NetworkHooks, process: SimProcess, connect: () => Connection) {
@@ -100,25 +113,44 @@ class SimConnection implements Connection {
   destroy(): void {
     if (this.#isDestroyed) return
     this.#isDestroyed = true
-    if (this.#link === undefined) return
-    const link = this.#link
-    this.#link = undefined
+    for (const link of [...this.#links.values()]) this.#close(link)
+  }
+
+  /** By its sender: what waits on it hears of that at once. */
+  #close(link: Link): void {
+    if (this.#links.get(link.node) === link) this.#links.delete(link.node)
     for (const sent of [...link.unsettled]) sent.settle(DISCONNECT)
     if (!this.#hooks.arrivesWithoutSender()) link.isBroken = true
+  }
+
+  #linkTo(asked: number): Link {
+    const open = asked === ANY_NODE ? this.#links.values().next().value : this.#links.get(asked)
+    if (open !== undefined) return open
+    const node = asked === ANY_NODE ? (this.#hooks.anyNode?.() ?? 0) : asked
+    const link: Link = {
+      node,
+      inner: this.#connect(),
+      out: [],
+      back: [],
+      unsettled: new Set(),
+      isBroken: false,
+    }
+    this.#links.set(node, link)
+    return link
   }
 
   #send(node: number, request: Request, timeoutMs: number): Promise<Outcome<unknown>> {
     if (this.#isDestroyed) return Promise.resolve(DISCONNECT)
     const process = this.#process
     this.#hooks.sent(process, request)
-    this.#link ??= { inner: this.#connect(), out: [], back: [], unsettled: new Set(), isBroken: false }
-    const link = this.#link
+    const link = this.#linkTo(node)
     return new Promise((resolve) => {
-      const stopTimer = this.#simulation.schedule(process, timeoutMs, `timeout ${request.api}`, () =>
-        sent.settle(TIMEOUT),
-      )
+      const stopTimer = this.#simulation.schedule(process, timeoutMs, `timeout ${request.api}`, () => {
+        sent.settle(TIMEOUT)
+        // Answers come in order: nothing behind this one would be answered either.
+        if (!link.isBroken) this.#close(link)
+      })
       const sent: Sent = {
-        node,
         request,
         settle: (outcome) => {
           if (!link.unsettled.delete(sent)) return
@@ -142,7 +174,7 @@ class SimConnection implements Connection {
   #arrive(link: Link, isAsked: boolean): void {
     const sent = link.out[0]
     if (link.isBroken || sent === undefined) return
-    const { request, node } = sent
+    const { request } = sent
     const fate = isAsked ? 'deliver' : this.#hooks.request(this.#process, request)
     if (this.#simulation.isTraced && fate !== 'deliver') this.#note(`${request.api}: ${shown(fate)}`)
     if (fate === 'lose') {
@@ -156,25 +188,23 @@ class SimConnection implements Connection {
     }
     link.out.shift()
     if (link.out.length > 0) this.#bring(link, this.#hooks.latencyMs())
+    const answer: Link['back'][number] = { sent, outcome: undefined }
+    link.back.push(answer)
+    const answered = (outcome: Outcome<unknown>): void => {
+      answer.outcome = outcome
+      if (link.back[0] === answer) this.#bringBack(link, this.#hooks.latencyMs())
+    }
     if (typeof fate === 'object' && 'answer' in fate) {
-      this.#answered(link, sent, { ok: true, response: fate.answer } as Outcome<unknown>)
+      answered({ ok: true, response: fate.answer } as Outcome<unknown>)
       return
     }
     const carried = typeof fate === 'object' && 'instead' in fate ? fate.instead : request
-    void link.inner.send(node, carried, BROKER_TIMEOUT_MS).then((outcome) => {
-      if (outcome.ok) this.#hooks.carriedOut(this.#process, carried, outcome.response)
+    void link.inner.send(link.node, carried, BROKER_TIMEOUT_MS).then((outcome) => {
+      if (outcome.ok) this.#hooks.carriedOut?.(this.#process, carried, outcome.response)
       if (this.#simulation.isTraced) this.#note(`${carried.api} = ${summary(carried, outcome)}`)
-      if (typeof fate !== 'object' || !('instead' in fate) || !outcome.ok) this.#answered(link, sent, outcome)
-      else {
-        const response = fate.answered(outcome.response)
-        this.#answered(link, sent, { ok: true, response } as Outcome<unknown>)
-      }
+      if (typeof fate !== 'object' || !('instead' in fate) || !outcome.ok) answered(outcome)
+      else answered({ ok: true, response: fate.answered(outcome.response) } as Outcome<unknown>)
     })
-  }
-
-  #answered(link: Link, sent: Sent, outcome: Outcome<unknown>): void {
-    link.back.push({ sent, outcome })
-    if (link.back.length === 1) this.#bringBack(link, this.#hooks.latencyMs())
   }
 
   #bringBack(link: Link, delayMs: number, isAsked = false): void {
@@ -186,7 +216,7 @@ class SimConnection implements Connection {
 
   #arriveBack(link: Link, isAsked: boolean): void {
     const first = link.back[0]
-    if (link.isBroken || first === undefined) return
+    if (link.isBroken || first?.outcome === undefined) return
     const { sent } = first
     let { outcome } = first
     if (outcome.ok && !isAsked && link.unsettled.has(sent)) {
@@ -209,14 +239,14 @@ class SimConnection implements Connection {
       return
     }
     link.back.shift()
-    if (link.back.length > 0) this.#bringBack(link, this.#hooks.latencyMs())
+    if (link.back[0]?.outcome !== undefined) this.#bringBack(link, this.#hooks.latencyMs())
     sent.settle(outcome)
   }
 
   /** The sender sees it at once and connects anew with its next request, as Kafka's clients do. */
   #break(link: Link): void {
     link.isBroken = true
-    if (this.#link === link) this.#link = undefined
+    if (this.#links.get(link.node) === link) this.#links.delete(link.node)
     for (const sent of [...link.unsettled]) {
       this.#simulation.schedule(this.#process, 0, `disconnect ${sent.request.api}`, () =>
         sent.settle(DISCONNECT),

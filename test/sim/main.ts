@@ -3,16 +3,21 @@
  *
  *   npm run sim -- --seeds N [--start S]   a range of seeds
  *   npm run sim -- --seed S                one seed, with its trace
+ *   npm run sim -- --seed S --faults F,…   only these of its faults
  *   npm run sim -- --systematic            one fault of each kind at each effect of a small scenario
- *   npm run sim -- --case AT,MISHAP,HEIR   one of these, with its trace
+ *   npm run sim -- --systematic --pairs K  two faults, of all pairs K that are drawn from --start
+ *   npm run sim -- --case AT,MISHAP,HEIR   one of these, with its trace; two are joined by a plus
  *   npm run sim -- --stories               faults that last, each with the end that is documented for it
  *   npm run sim -- --story NAME            one of these, with its trace
  *   npm run sim -- --mutants               seeded bugs, and what has found them
  *
- * `--for SECONDS` ends a range early. The last line is the summary; the exit code is 0 only when every law has held.
+ * `--for SECONDS` ends a range early. The last line is the summary; the exit code is 0 only when every law has held. Of a
+ * seed that fails, the fewest faults are looked for that make it fail.
  */
 import { parseArgs } from 'node:util'
-import type { Case, Heir, Mishap } from './systematic.ts'
+import { SeededRandom } from '../../src/testing/seeded-random.ts'
+import { minimise } from './minimise.ts'
+import type { Case } from './systematic.ts'
 
 const { values } = parseArgs({
   options: {
@@ -20,7 +25,9 @@ const { values } = parseArgs({
     start: { type: 'string', default: '1' },
     for: { type: 'string', default: '1000000' },
     seed: { type: 'string' },
+    faults: { type: 'string' },
     systematic: { type: 'boolean', default: false },
+    pairs: { type: 'string' },
     case: { type: 'string' },
     stories: { type: 'boolean', default: false },
     story: { type: 'string' },
@@ -31,6 +38,10 @@ const { values } = parseArgs({
     'until-failure': { type: 'boolean', default: false },
   },
 })
+
+/** Of one seed. */
+const MINIMISE_SECONDS = 30
+const MINIMISE_RUNS = 500
 
 // Before anything is imported that it may change.
 if (values.mutant !== undefined) (await import('./mutation.ts')).apply(values.mutant)
@@ -71,53 +82,87 @@ async function runSeeds(): Promise<void> {
   const start = Number(values.start)
   const end = start + Number(values.seeds)
   const faults = new Map<string, number>()
-  let [events, transactions, count, failed] = [0, 0, 0, 0]
+  let [events, effects, transactions, count, failed, minimising] = [0, 0, 0, 0, 0, 0]
   for (let seed = start; seed < end && seconds() < Number(values.for); seed++) {
     count += 1
+    let happened: readonly string[] = []
     try {
-      const result = await attempt(() => runSeed(seed))
+      const result = await attempt(() => runSeed(seed, { happened: (names) => (happened = names) }))
       events += result.events
+      effects += result.effects
       transactions += result.transactions
       for (const [kind, n] of result.faults) faults.set(kind, (faults.get(kind) ?? 0) + n)
     } catch (error) {
       failed += 1
       console.log(`seed ${seed}: ${messageOf(error)}`)
       if (values['until-failure']) break
+      const fromMs = seconds()
+      await tellFewest(seed, happened)
+      minimising += seconds() - fromMs
     }
   }
   const held = Math.max(1, count - failed)
+  const each = (sum: number, digits: number): string => (sum / held).toFixed(digits)
   console.log(`faults: ${Array.from(faults, ([kind, n]) => `${kind} ${n}`).join(', ')}`)
   console.log(
-    `${count} seeds from ${start}, ${failed} failed; ${(count / seconds()).toFixed(1)} seeds/s, ${Math.round(events / held)} events and ${(transactions / held).toFixed(1)} transactions per seed`,
+    `${count} seeds from ${start}, ${failed} failed; ${(count / (seconds() - minimising)).toFixed(1)} seeds/s, ${each(events, 0)} events, ${each(effects, 0)} effects and ${each(transactions, 1)} transactions per seed`,
   )
   process.exitCode = failed === 0 && count > 0 ? 0 : 1
 }
 
+async function tellFewest(seed: number, happened: readonly string[]): Promise<void> {
+  const { runSeed } = await import('./scenario.ts')
+  const untilSeconds = seconds() + MINIMISE_SECONDS
+  const found = await minimise(
+    [...happened],
+    async (some) => {
+      try {
+        await attempt(() => runSeed(seed, { only: new Set(some) }))
+        return undefined
+      } catch (error) {
+        return messageOf(error)
+      }
+    },
+    (runs) => runs < MINIMISE_RUNS && seconds() < untilSeconds,
+  )
+  if (found === undefined) {
+    console.log(`  it does not fail again: a run is no function of its seed`)
+    return
+  }
+  const { left, message, runs, isMinimal } = found
+  console.log(
+    `  ${left.length} of ${happened.length} faults ${isMinimal ? 'are enough' : 'are left'}, after ${runs} runs: ${message}`,
+  )
+  console.log(`  npm run sim -- --seed ${seed} --faults ${left.join(',') || 'none'}`)
+}
+
 async function runSystematic(): Promise<void> {
-  const { casesAt, countEffects, runCase } = await import('./systematic.ts')
-  let [runs, failed] = [0, 0]
-  let effects = 0
+  const { casesAt, countEffects, namesOf, pairsOf, runCase } = await import('./systematic.ts')
+  let [runs, failed, effects] = [0, 0, 0]
   try {
     effects = await attempt(countEffects)
   } catch (error) {
     failed += 1
     console.log(`case none: ${messageOf(error)}`)
   }
-  // A run with a fault has more of them; those behind are of its recovery.
-  for (let at = 0; at < effects && !(failed > 0 && values['until-failure']); at++) {
-    for (const one of casesAt(at)) {
-      runs += 1
-      try {
-        await attempt(() => runCase(one))
-      } catch (error) {
-        failed += 1
-        console.log(`case ${one.at},${one.mishap},${one.heir}: ${messageOf(error)}`)
-        if (values['until-failure']) break
-      }
+  function* all(): Generator<readonly Case[]> {
+    if (values.pairs !== undefined)
+      yield* pairsOf(effects, Number(values.pairs), new SeededRandom(Number(values.start)))
+    // A run with a fault has more of them; those behind are of its recovery.
+    else for (let at = 0; at < effects; at++) for (const one of casesAt(at)) yield [one]
+  }
+  for (const cases of all()) {
+    if ((failed > 0 && values['until-failure']) || seconds() >= Number(values.for)) break
+    runs += 1
+    try {
+      await attempt(() => runCase(cases))
+    } catch (error) {
+      failed += 1
+      console.log(`case ${namesOf(cases)}: ${messageOf(error)}`)
     }
   }
   console.log(
-    `systematic: ${runs} runs over ${effects} effects, ${failed} failed; ${(runs / seconds()).toFixed(1)} runs/s`,
+    `systematic: ${runs} runs${values.pairs === undefined ? '' : ' of pairs'} over ${effects} effects, ${failed} failed; ${(runs / seconds()).toFixed(1)} runs/s`,
   )
   process.exitCode = failed === 0 ? 0 : 1
 }
@@ -144,12 +189,11 @@ if (values.mutants) {
   process.exitCode = (await runMutants(values.only)) ? 0 : 1
 } else if (values.seed !== undefined) {
   const { runSeed } = await import('./scenario.ts')
-  await replay(`seed ${values.seed}`, (trace) => runSeed(Number(values.seed), trace))
+  const only = values.faults === undefined ? undefined : new Set(values.faults.split(','))
+  await replay(`seed ${values.seed}`, (trace) => runSeed(Number(values.seed), { trace, only }))
 } else if (values.case !== undefined) {
-  const { runCase } = await import('./systematic.ts')
-  const [at, mishap, heir] = values.case.split(',')
-  const one: Case = { at: Number(at), mishap: mishap as Mishap, heir: heir as Heir }
-  await replay(`case ${values.case}`, (trace) => runCase(one, trace))
+  const { casesNamed, runCase } = await import('./systematic.ts')
+  await replay(`case ${values.case}`, (trace) => runCase(casesNamed(values.case as string), trace))
 } else if (values.story !== undefined) {
   const name = values.story
   const { runStory } = await import('./stories.ts')

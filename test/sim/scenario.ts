@@ -6,13 +6,24 @@ import { memoryDisk } from '../../src/index.ts'
 import { SeededRandom } from '../../src/testing/seeded-random.ts'
 import { Chaos, type Fault } from './chaos.ts'
 import { Feeder } from './feeder.ts'
+import { raiseEpochs } from './high-epochs.ts'
 import { checkOutcome } from './outcome.ts'
 import { assertExplained, hasComeOut, isOver, stateOf } from './supervision.ts'
 import { type Instance, Violation, World } from './world.ts'
 
+export interface SeedOptions {
+  readonly trace?: ((line: string) => void) | undefined
+  /** Of the seed's faults, only these: names as in `happened`. Default: all. */
+  readonly only?: ReadonlySet<string> | undefined
+  /** Gets the names of the faults that happen, as they do. */
+  readonly happened?: ((names: readonly string[]) => void) | undefined
+}
+
 export interface SeedResult {
   readonly seed: number
   readonly events: number
+  /** Requests of instances and operations of their disks. */
+  readonly effects: number
   readonly virtualMs: number
   readonly transactions: number
   readonly records: number
@@ -26,10 +37,12 @@ const CHAOS_MS = 9_000
 const LOOK_MS = 150
 /** Longer than a transaction can stay open. */
 const SETTLE_MS = 4_000
+/** Beyond the time of an instance's transaction, not of the feeder's. */
+const BROKER_JUMP_MS = 3_000
 
 /** Errors: Violation, with the law. */
-export async function runSeed(seed: number, trace?: (line: string) => void): Promise<SeedResult> {
-  const { chaos, world, feeder } = await open(seed, trace)
+export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedResult> {
+  const { chaos, world, feeder } = await open(seed, options)
   const { simulation } = world
   const feeding = feeder.run()
   feeding.catch((error: unknown) => world.broken(`the feeder: ${String(error)}`))
@@ -43,6 +56,7 @@ export async function runSeed(seed: number, trace?: (line: string) => void): Pro
   await simulation.settle(feeding, DRAIN_MS)
 
   chaos.isOn = false
+  for (let node = 0; node < world.cluster.nodes; node++) world.cluster.bringUp(node)
   const isOut = (): boolean => hasComeOut(world, feeder)
   for (const untilMs = simulation.nowMs + DRAIN_MS; !isOut(); ) {
     if (simulation.nowMs >= untilMs) {
@@ -59,6 +73,7 @@ export async function runSeed(seed: number, trace?: (line: string) => void): Pro
   return {
     seed,
     events: simulation.count,
+    effects: chaos.effects,
     virtualMs: simulation.nowMs,
     transactions: world.ledger.transactions,
     records: feeder.committed.length,
@@ -67,9 +82,11 @@ export async function runSeed(seed: number, trace?: (line: string) => void): Pro
   }
 }
 
-async function open(seed: number, trace: ((line: string) => void) | undefined) {
+async function open(seed: number, { trace, only, happened }: SeedOptions) {
   const random = new SeededRandom(seed)
-  const chaos = new Chaos(random.fork())
+  const nodes = random.pick([1, 3, 3])
+  const chaos = new Chaos(random.fork(), { seed, nodes, only })
+  happened?.(chaos.happened)
   const partitions = random.between(1, 3)
   const settings = {
     commitIntervalMs: random.pick([1, 10, 80, 400]),
@@ -79,7 +96,8 @@ async function open(seed: number, trace: ((line: string) => void) | undefined) {
   }
   const store = random.pick(['persistent', 'persistent', 'memory'] as const)
   const isStatic = random.chance(0.25)
-  const world = await World.open({ seed, trace, partitions, fates: chaos, settings, store, isStatic })
+  const world = await World.open({ seed, trace, partitions, nodes, fates: chaos, settings, store, isStatic })
+  chaos.cluster = world.cluster
   const pauseMaxMs = random.pick([50, 300, 900])
   const feed = random.fork()
   const plan = {
@@ -122,14 +140,15 @@ class Supervisor {
         // What has failed is closed like one that was told to stop.
         if (!instance.process.isDead) await world.close(instance)
         else world.forget(instance)
-        if (this.#chaos.draws('power', 0.5)) {
-          instance.disk.crash({ loseUnsynced: (unsynced) => random.below(unsynced + 1) })
+        const power = this.#chaos.draws('power', name, 0.5)
+        if (power !== undefined) {
+          instance.disk.crash({ loseUnsynced: (unsynced) => power.below(unsynced + 1) })
         }
         await world.checkDisk(instance.disk)
         place.backAtMs = simulation.nowMs + (this.#chaos.isOn ? random.below(3_000) : 0)
       }
       if (place.backAtMs !== undefined && (simulation.nowMs >= place.backAtMs || !this.#chaos.isOn)) {
-        const isEmpty = this.#chaos.draws('emptyDirectory', 0.4)
+        const isEmpty = this.#chaos.draws('emptyDirectory', name, 0.4) !== undefined
         const disk = isEmpty ? memoryDisk() : instance.disk
         this.#wanted.set(name, { instance: world.start(name, disk), backAtMs: undefined })
       }
@@ -151,16 +170,22 @@ class Supervisor {
 
   async #disturb(): Promise<void> {
     const world = this.#world
-    const { random } = world.simulation
-    for (const { process } of world.instances) {
-      if (this.#chaos.draws('clock', 0.05)) process.wallOffsetMs += random.between(-3_600_000, 3_600_000)
+    const chaos = this.#chaos
+    for (const { name, process } of world.instances) {
+      const jump = chaos.draws('clock', name, 0.05)
+      if (jump !== undefined) process.wallOffsetMs += jump.between(-3_600_000, 3_600_000)
     }
-    if (this.#chaos.draws('brokerRestart', 0.02)) await world.restartBroker()
-    if (!this.#chaos.draws('rebalance', 0.06)) return
+    const jump = chaos.draws('brokerClock', 'broker', 0.05)
+    if (jump !== undefined) world.jumpClock(jump.between(-BROKER_JUMP_MS, BROKER_JUMP_MS))
+    if (chaos.draws('brokerRestart', 'broker', 0.02) !== undefined) await world.restartBroker()
+    const epochs = chaos.draws('highEpochs', 'broker', 0.02)
+    if (epochs !== undefined) await world.restartBroker((store) => raiseEpochs(store, epochs))
+    const change = chaos.draws('rebalance', 'group', 0.06)
+    if (change === undefined) return
     const alive = [...this.#wanted].filter(([, { backAtMs }]) => backAtMs === undefined)
-    if (alive.length < 4 && random.chance(0.5)) this.#add()
+    if (alive.length < 4 && change.chance(0.5)) this.#add()
     else if (alive.length > 1) {
-      const [name, { instance }] = random.pick(alive)
+      const [name, { instance }] = change.pick(alive)
       if (!instance.process.isRunning || isOver(instance)) return
       this.#wanted.delete(name)
       await world.close(instance)

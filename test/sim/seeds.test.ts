@@ -12,7 +12,7 @@ const SEEDS = 60
 
 async function traceOf(seed: number): Promise<string[]> {
   const lines: string[] = []
-  await runSeed(seed, (line) => lines.push(line))
+  await runSeed(seed, { trace: (line) => lines.push(line) })
   return lines
 }
 
@@ -26,7 +26,7 @@ describe('simulation', () => {
 
   test('a trace changes nothing', async () => {
     const { events } = await runSeed(7)
-    expect(await runSeed(7, () => {})).toMatchObject({ events })
+    expect(await runSeed(7, { trace: () => {} })).toMatchObject({ events })
   })
 
   test.each(REGRESSIONS)('seed %i, that failed once', async (seed) => {

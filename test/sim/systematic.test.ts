@@ -1,6 +1,6 @@
 /** One fault at a time. All of them are run by `npm run sim -- --systematic`; here those of some effects. */
 import { expect, test } from 'vitest'
-import { casesAt, countEffects, runCase } from './systematic.ts'
+import { casesAt, countEffects, namesOf, runCase } from './systematic.ts'
 
 const EVERY = 9
 
@@ -12,9 +12,9 @@ test('a crash, a lost answer, a pause and a late delivery at every ninth effect'
     for (const one of casesAt(at)) {
       runs += 1
       try {
-        await runCase(one)
+        await runCase([one])
       } catch (cause) {
-        throw new Error(`npm run sim -- --case ${one.at},${one.mishap},${one.heir}`, { cause })
+        throw new Error(`npm run sim -- --case ${namesOf([one])}`, { cause })
       }
     }
   }

@@ -1,9 +1,10 @@
 /**
- * No chance: two instances with two tasks and a few transactions, and one fault, of each kind at each effect. Effects are
- * the requests of instances that change something or say what was committed, and the operations of their disks.
+ * No chance: two instances with two tasks and a few transactions, and one fault, of each kind at each effect, or two.
+ * Effects are the requests of instances that change something or say what was committed, and the operations of disks.
  */
 import { memoryDisk } from '../../src/index.ts'
 import type { Api, Request } from '../../src/ports.ts'
+import type { SimCluster } from '../../src/testing/cluster.ts'
 import type { AnswerFate, RequestFate } from '../../src/testing/network.ts'
 import { SeededRandom } from '../../src/testing/seeded-random.ts'
 import type { DiskFate } from '../../src/testing/sim-disk.ts'
@@ -28,6 +29,9 @@ export const MISHAPS = [
   'inPart',
   'restartBefore',
   'restartAfter',
+  'moveBefore',
+  'moveAfter',
+  'nodeDown',
 ] as const
 export type Mishap = (typeof MISHAPS)[number]
 export const HEIRS = ['same', 'power', 'empty'] as const
@@ -64,6 +68,10 @@ const PAUSE_MS = 1_100
 /** Until others have committed; at most so long, which is beyond the transaction's time as well. */
 const PAUSE_LONG_MS = 8_000
 const LATE_MS = 1_300
+const NODES = 3
+/** Until another leader is elected, until nodes hear of it, until a coordinator has loaded. */
+const NODE_LAG_MS = 40
+const NODE_DOWN_MS = 1_000
 const FEED_AT_MS = [0, 250, 200, 0, 250, 1_200, 3_000]
 /** Their records have the key of an abort marker, too. */
 const ABORTED = [2]
@@ -73,7 +81,7 @@ const SETTLE_MS = 6_500
 
 /** How many effects there are when nothing goes wrong. */
 export async function countEffects(): Promise<number> {
-  return (await run(undefined)).effects
+  return (await run([])).effects
 }
 
 /** The cases of one effect. */
@@ -84,14 +92,47 @@ export function* casesAt(at: number): Generator<Case> {
   }
 }
 
-/** Errors: Violation, with the law. */
-export async function runCase(one: Case, trace?: (line: string) => void): Promise<void> {
-  await run(one, trace)
+/** As many pairs of cases as wanted, the second behind the first, of all that there are. */
+export function* pairsOf(effects: number, count: number, random: SeededRandom): Generator<[Case, Case]> {
+  const some = (from: number, to: number): Case =>
+    random.pick([...casesAt(random.between(from, Math.max(from, to)))])
+  for (let n = 0; n < count; n++) {
+    const first = some(0, effects - 1)
+    // Most of the second come while the first is being recovered from, which has effects of its own.
+    const isSoon = random.chance(0.6)
+    yield [first, some(first.at + 1, isSoon ? first.at + 30 : effects * 1.3)]
+  }
 }
 
-async function run(one: Case | undefined, trace?: (line: string) => void): Promise<{ effects: number }> {
-  const fates = new OneFate(one)
-  const world = await World.open({ seed: 1, inOrder: true, trace, partitions: 1, fates, settings: SETTINGS })
+/** `AT,MISHAP,HEIR`, several of them joined by `+`. */
+export function namesOf(cases: readonly Case[]): string {
+  return cases.map(({ at, mishap, heir }) => `${at},${mishap},${heir}`).join('+')
+}
+
+export function casesNamed(text: string): Case[] {
+  return text.split('+').map((one) => {
+    const [at, mishap, heir] = one.split(',')
+    return { at: Number(at), mishap: mishap as Mishap, heir: heir as Heir }
+  })
+}
+
+/** Errors: Violation, with the law. */
+export async function runCase(cases: readonly Case[], trace?: (line: string) => void): Promise<void> {
+  await run(cases, trace)
+}
+
+async function run(cases: readonly Case[], trace?: (line: string) => void): Promise<{ effects: number }> {
+  const fates = new Fate(cases)
+  const world = await World.open({
+    seed: 1,
+    inOrder: true,
+    trace,
+    partitions: 1,
+    nodes: NODES,
+    fates,
+    settings: SETTINGS,
+  })
+  fates.cluster = world.cluster
   const { simulation } = world
   const plan = {
     transactions: FEED_AT_MS.length,
@@ -103,7 +144,7 @@ async function run(one: Case | undefined, trace?: (line: string) => void): Promi
   const feeder = new Feeder(simulation.process('feeder'), world.wire, new SeededRandom(24), plan)
   const feeding = feeder.run()
   const wanted = new Map(['i0', 'i1'].map((name) => [name, world.start(name)]))
-  const canFillDisk = one?.mishap === 'fail'
+  const canFillDisk = cases.some(({ mishap }) => mishap === 'fail')
   fates.commits = (name) => {
     let commits = 0
     for (const [who, count] of world.ledger.commits) if (who !== name && who !== 'observer') commits += count
@@ -131,9 +172,10 @@ async function run(one: Case | undefined, trace?: (line: string) => void): Promi
       assertExplained(world, instance, canFillDisk)
       if (instance.process.isDead) world.forget(instance)
       else await world.close(instance)
-      if (one?.heir === 'power') instance.disk.crash({ loseUnsynced: true })
+      const heir = fates.heirs.get(instance)
+      if (heir === 'power') instance.disk.crash({ loseUnsynced: true })
       await world.checkDisk(instance.disk)
-      wanted.set(name, world.start(name, one?.heir === 'empty' ? memoryDisk() : instance.disk))
+      wanted.set(name, world.start(name, heir === 'empty' ? memoryDisk() : instance.disk))
     }
     await world.checkQueries()
   }
@@ -152,7 +194,7 @@ async function run(one: Case | undefined, trace?: (line: string) => void): Promi
   return { effects: fates.effects }
 }
 
-class OneFate implements Fates {
+class Fate implements Fates {
   effects = 0
   /** The broker is to be killed and opened again, before anything else happens. */
   wantsRestart = false
@@ -160,17 +202,22 @@ class OneFate implements Fates {
   isOver = false
   /** Those of all but one instance. */
   commits: (exceptOf: string) => number = () => 0
-  readonly #case: Case | undefined
-  #answering: Request | undefined
-  #paused: { instance: Instance; atMs: number; commits: number } | undefined
+  cluster: SimCluster | undefined
+  /** With what those go on that a case has killed. */
+  readonly heirs = new Map<Instance, Heir>()
+  readonly #cases: ReadonlyMap<number, Case>
+  /** When it is done, and before it is answered, something happens. */
+  readonly #doing = new Map<Request, Case>()
+  readonly #answering = new Map<Request, Case>()
+  readonly #paused = new Set<{ instance: Instance; atMs: number; commits: number; isLong: boolean }>()
 
-  constructor(one: Case | undefined) {
-    this.#case = one
+  constructor(cases: readonly Case[]) {
+    this.#cases = new Map(cases.map((one) => [one.at, one]))
   }
 
   /** A pause has not ended. */
   get isPending(): boolean {
-    return this.#paused !== undefined
+    return this.#paused.size > 0
   }
 
   latencyMs(): number {
@@ -181,15 +228,20 @@ class OneFate implements Fates {
     return 0
   }
 
+  nodeLagMs(what: 'spread' | 'election' | 'load' | 'replication'): number {
+    return what === 'replication' ? 1 : NODE_LAG_MS
+  }
+
   arrivesWithoutSender(): boolean {
     return true
   }
 
   request(instance: Instance, request: Request): RequestFate {
-    if (PASSED_OVER.has(request.api) || !this.#isIt()) return 'deliver'
-    switch (this.#case?.mishap) {
+    if (PASSED_OVER.has(request.api)) return 'deliver'
+    const one = this.#next()
+    switch (one?.mishap) {
       case 'crashBefore':
-        instance.process.kill()
+        this.#kill(instance, one)
         return 'lose'
       case 'loseRequest':
         return 'lose'
@@ -199,37 +251,55 @@ class OneFate implements Fates {
         return inPart(request) ?? 'deliver'
       case 'pauseBefore':
       case 'pauseLongBefore':
-        this.#pause(instance)
+        this.#pause(instance, one)
         return 'hold'
       case 'pauseAfter':
       case 'pauseLongAfter':
-        this.#pause(instance)
+        this.#pause(instance, one)
         return 'deliver'
       case 'restartBefore':
         this.wantsRestart = true
+        return 'deliver'
+      case 'moveBefore':
+        this.#move(request)
+        return 'deliver'
+      case 'moveAfter':
+      case 'nodeDown':
+        this.#doing.set(request, one)
         return 'deliver'
       case 'crashAfter':
       case 'loseAnswer':
       case 'lateAnswer':
       case 'restartAfter':
-        this.#answering = request
+        this.#answering.set(request, one)
     }
     return 'deliver'
   }
 
+  carriedOut(request: Request): void {
+    const one = this.#doing.get(request)
+    if (one === undefined) return
+    this.#doing.delete(request)
+    if (one.mishap === 'moveAfter') this.#move(request)
+    else this.#takeDown(request)
+  }
+
   answer(instance: Instance, request: Request): AnswerFate {
-    if (request !== this.#answering) return 'deliver'
-    if (this.#case?.mishap === 'crashAfter') instance.process.kill()
-    if (this.#case?.mishap === 'restartAfter') this.wantsRestart = true
-    return this.#case?.mishap === 'lateAnswer' ? { delayMs: LATE_MS } : 'lose'
+    const one = this.#answering.get(request)
+    if (one === undefined) return 'deliver'
+    if (one.mishap === 'crashAfter') this.#kill(instance, one)
+    if (one.mishap === 'restartAfter') this.wantsRestart = true
+    return one.mishap === 'lateAnswer' ? { delayMs: LATE_MS } : 'lose'
   }
 
   disk(instance: Instance, operation: string): DiskFate {
-    if (!this.#isIt()) return 'do'
-    switch (this.#case?.mishap) {
+    const one = this.#next()
+    switch (one?.mishap) {
       case 'crashBefore':
+        this.heirs.set(instance, one.heir)
         return 'die'
       case 'crashAfter':
+        this.heirs.set(instance, one.heir)
         return 'dieAfter'
       case 'fail':
         return operation === 'write' ? 'fail' : 'do'
@@ -237,7 +307,7 @@ class OneFate implements Fates {
       case 'pauseLongBefore':
       case 'pauseAfter':
       case 'pauseLongAfter':
-        this.#pause(instance)
+        this.#pause(instance, one)
         return 'do'
       default:
         return 'do'
@@ -245,27 +315,46 @@ class OneFate implements Fates {
   }
 
   look(): void {
-    const paused = this.#paused
-    if (paused === undefined) return
-    const { instance, atMs, commits } = paused
-    const sinceMs = instance.process.simulation.nowMs - atMs
-    const isLong = this.#case?.mishap.startsWith('pauseLong') === true
-    const others = this.commits(instance.name) - commits
-    if (sinceMs < (isLong ? PAUSE_LONG_MS : PAUSE_MS) && !(isLong && others >= 4 && sinceMs > PAUSE_MS))
-      return
-    this.#paused = undefined
-    instance.process.resume()
+    for (const paused of this.#paused) {
+      const { instance, atMs, commits, isLong } = paused
+      const sinceMs = instance.process.simulation.nowMs - atMs
+      const others = this.commits(instance.name) - commits
+      const isEnough = sinceMs >= (isLong ? PAUSE_LONG_MS : PAUSE_MS)
+      if (!isEnough && !(isLong && others >= 4 && sinceMs > PAUSE_MS)) continue
+      this.#paused.delete(paused)
+      instance.process.resume()
+    }
   }
 
-  #isIt(): boolean {
-    if (this.isOver) return false
+  /** The case of the effect that comes now. */
+  #next(): Case | undefined {
+    if (this.isOver) return undefined
     this.effects += 1
-    return this.#case !== undefined && this.effects - 1 === this.#case.at
+    return this.#cases.get(this.effects - 1)
   }
 
-  #pause(instance: Instance): void {
+  #kill(instance: Instance, { heir }: Case): void {
+    this.heirs.set(instance, heir)
+    instance.process.kill()
+  }
+
+  #move(request: Request): void {
+    for (const name of this.cluster?.placesOf(request) ?? []) this.cluster?.move(name)
+  }
+
+  #takeDown(request: Request): void {
+    const { cluster } = this
+    const [place] = cluster?.placesOf(request) ?? []
+    const node = place === undefined ? undefined : cluster?.leaderOf(place)
+    if (cluster === undefined || node === undefined) return
+    cluster.takeDown(node)
+    cluster.simulation.schedule(undefined, NODE_DOWN_MS, 'node is back', () => cluster.bringUp(node))
+  }
+
+  #pause(instance: Instance, { mishap }: Case): void {
     instance.process.pause()
     const atMs = instance.process.simulation.nowMs
-    this.#paused = { instance, atMs, commits: this.commits(instance.name) }
+    const isLong = mishap.startsWith('pauseLong')
+    this.#paused.add({ instance, atMs, commits: this.commits(instance.name), isLong })
   }
 }

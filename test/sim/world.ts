@@ -9,7 +9,8 @@ import type { Clock, Logger, Outcome, Request, Store, Wire, Write } from '../../
 import { META_KEY, readStoreValue, regionPrefix } from '../../src/region/layout.ts'
 import { regionKey } from '../../src/runtime/task-metadata.ts'
 import { readMeta, type StoreMeta } from '../../src/runtime/task-store.ts'
-import { type AnswerFate, Network, type RequestFate } from '../../src/testing/network.ts'
+import { SimCluster } from '../../src/testing/cluster.ts'
+import { type AnswerFate, Network, type NetworkHooks, type RequestFate } from '../../src/testing/network.ts'
 import { type DiskFate, simDisk } from '../../src/testing/sim-disk.ts'
 import { type SimProcess, Simulation } from '../../src/testing/simulation.ts'
 import { Ledger } from './ledger.ts'
@@ -21,6 +22,10 @@ export interface Fates {
   latencyMs(): number
   /** Of what the broker does by itself: markers, and requests in its queues. */
   brokerLagMs(): number
+  /** Of what nodes do among each other. Default 0. */
+  nodeLagMs?(what: 'spread' | 'election' | 'load' | 'replication'): number
+  /** Of an instance; it has not heard of it. */
+  carriedOut?(request: Request, who: string): void
   request(instance: Instance, request: Request): RequestFate
   answer(instance: Instance, request: Request, response: unknown): AnswerFate
   disk(instance: Instance, operation: string, path: string): DiskFate
@@ -46,6 +51,8 @@ export interface WorldOptions {
   readonly inOrder?: boolean
   readonly trace?: ((line: string) => void) | undefined
   readonly partitions: number
+  /** Default 1. */
+  readonly nodes?: number
   readonly fates: Fates
   readonly settings?: Partial<DruseOptions>
   /** Of one of the regions. Default 'persistent'. */
@@ -79,12 +86,14 @@ export class World {
   readonly ledger: Ledger
   readonly instances: Instance[] = []
   readonly partitions: number
-  /** Of the process that only looks. */
+  /** Of the process that only looks: to the broker itself. */
   readonly wire: Wire
   readonly observer: SimProcess
   /** Directories that were moved aside; in most runs that breaks a law. */
   readonly movedAside: string[] = []
+  readonly cluster: SimCluster
   #broker: EmbeddedBroker | undefined
+  /** Of instances: to the nodes of the cluster. */
   readonly #network: Network
   readonly #fates: Fates
   readonly #options: WorldOptions
@@ -106,30 +115,52 @@ export class World {
     this.ledger = new Ledger((law) => this.broken(law))
     this.observer = this.simulation.process('observer')
     const of = (process: SimProcess): Instance | undefined => this.#names.get(process)
-    this.#network = new Network(
+    this.cluster = new SimCluster(this.simulation, () => this.broker, {
+      nodes: options.nodes ?? 1,
+      spreadMs: () => fates.nodeLagMs?.('spread') ?? 0,
+      electionMs: () => fates.nodeLagMs?.('election') ?? 0,
+      loadMs: () => fates.nodeLagMs?.('load') ?? 0,
+      queueMs: () => fates.brokerLagMs(),
+      replicationMs: () => fates.nodeLagMs?.('replication') ?? 0,
+      carriedOut: (who, request, response) => {
+        this.ledger.carriedOut(who, request, response)
+        fates.carriedOut?.(request, who)
+      },
+    })
+    const hooks: NetworkHooks = {
+      latencyMs: () => fates.latencyMs(),
+      request: (process, request) => {
+        const instance = of(process)
+        return instance === undefined ? 'deliver' : fates.request(instance, request)
+      },
+      answer: (process, request, response) => {
+        const instance = of(process)
+        return instance === undefined ? 'deliver' : fates.answer(instance, request, response)
+      },
+      arrivesWithoutSender: () => fates.arrivesWithoutSender(),
+      sent: (process, request) => {
+        if (of(process) !== undefined) this.#sent(process, request)
+      },
+      settled: (process, request, outcome) => {
+        if (of(process) !== undefined) this.#settled(request, outcome)
+      },
+      anyNode: () => {
+        const up = Array.from({ length: this.cluster.nodes }, (_, node) => node)
+        return this.simulation.random.pick(up.filter((node) => this.cluster.isUp(node)))
+      },
+    }
+    this.#network = new Network(this.simulation, ({ name }) => this.cluster.wireOf(name), hooks)
+    // Who feeds and who looks is no part of what is judged: one node, which is always there.
+    const direct = new Network(
       this.simulation,
-      { connect: (purpose) => (this.#broker as EmbeddedBroker).wire().connect(purpose) },
+      { connect: (purpose) => this.broker.wire().connect(purpose) },
       {
-        latencyMs: () => fates.latencyMs(),
-        request: (process, request) => {
-          const instance = of(process)
-          return instance === undefined ? 'deliver' : fates.request(instance, request)
-        },
-        answer: (process, request, response) => {
-          const instance = of(process)
-          return instance === undefined ? 'deliver' : fates.answer(instance, request, response)
-        },
-        arrivesWithoutSender: () => fates.arrivesWithoutSender(),
-        sent: (process, request) => {
-          if (of(process) !== undefined) this.#sent(process, request)
-        },
+        ...hooks,
         carriedOut: ({ name }, request, response) => this.ledger.carriedOut(name, request, response),
-        settled: (process, request, outcome) => {
-          if (of(process) !== undefined) this.#settled(request, outcome)
-        },
+        anyNode: () => 0,
       },
     )
-    this.wire = this.#network.wireOf(this.observer)
+    this.wire = direct.wireOf(this.observer)
   }
 
   static async open(options: WorldOptions): Promise<World> {
@@ -146,6 +177,7 @@ export class World {
       admin.send(-1, { api: 'CreateTopics', topics, timeoutMs: 1_000 }, 60_000),
       60_000,
     )
+    await world.cluster.adopt(topics.map(({ topic }) => topic))
     return world
   }
 
@@ -163,7 +195,13 @@ export class World {
       await change(store)
       await store.close()
     }
+    this.cluster.breakAll()
     await this.#openBroker()
+  }
+
+  /** Of the broker's machine. */
+  jumpClock(ms: number): void {
+    if (this.#machine !== undefined) this.#machine.wallOffsetMs += ms
   }
 
   get broker(): EmbeddedBroker {
