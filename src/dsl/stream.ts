@@ -168,7 +168,10 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       .groupByKey()
   }
 
-  /** Writes through the internal topic `<application>-<name>-repartition`, so that records of one key meet in one task. */
+  /**
+   * Writes through the internal topic `<application>-<name>-repartition`, so that records of one key meet in one task.
+   * Records without key are dropped, as in Kafka Streams, unless a left or outer join follows.
+   */
   repartition(name: string, options: RepartitionOptions<K, V> = {}): Stream<K, V> {
     const key = this.#serde('key', options.key, `repartition('${name}')`)
     const value = this.#serde('value', options.value, `repartition('${name}')`)

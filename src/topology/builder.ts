@@ -23,7 +23,9 @@ export class AutoName {
   }
 }
 
-type Named<N> = N extends GraphNode ? Omit<N, 'id' | 'name'> & { readonly name: string | AutoName } : never
+type Named<N> = N extends GraphNode
+  ? Omit<N, 'id' | 'name' | 'keyless'> & { readonly name: string | AutoName }
+  : never
 type NewNode = Named<GraphNode>
 
 export interface Policies {
@@ -111,9 +113,18 @@ export class GraphBuilder {
         `Topology '${this.application}' reads nothing; begin with stream()`,
       )
     }
+    const keyless = takingKeyless(this.#nodes)
     const graph: Graph = {
       application: this.application,
-      nodes: this.#nodes.map((node, id) => ({ ...node, id, name: this.#nameOf(node, id) }) as GraphNode),
+      nodes: this.#nodes.map(
+        (node, id) =>
+          ({
+            ...node,
+            id,
+            name: this.#nameOf(node, id),
+            ...(node.kind === 'repartition' && { keyless: keyless.has(id) }),
+          }) as GraphNode,
+      ),
       regions: new Map(this.#regions),
       globals: new Map(this.#globals),
     }
@@ -138,6 +149,17 @@ export class GraphBuilder {
     }
     this.#sourceTopics.add(topic)
   }
+}
+
+/** Nodes that records without key pass on their way to one that takes them. */
+function takingKeyless(nodes: readonly NewNode[]): Set<NodeId> {
+  const found = new Set<NodeId>()
+  // Children have higher ids than their parents.
+  for (const [id, node] of [...nodes.entries()].toReversed()) {
+    if (node.kind === 'operator' && node.takesKeyless) found.add(id)
+    if (found.has(id)) for (const parent of node.parents) found.add(parent)
+  }
+  return found
 }
 
 function checkName(what: string, name: string): string {

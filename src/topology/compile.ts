@@ -23,6 +23,11 @@ const ofNewValues =
   (record) =>
     step(record.with(record.key, (record.value as Change).newValue))
 
+/** Records without key belong to no task: as in Kafka Streams, they go on only where a join behind takes them. */
+function repartitioned({ keyless }: RepartitionNode, output: Step): Step {
+  return keyless ? output : (record) => (record.key === null ? undefined : output(record))
+}
+
 /** The compiled chain of each topic that the sub-topology reads. */
 export function compile(sub: SubTopology, host: TaskHost): Map<string, CompiledSource> {
   const steps = new Map<NodeId, Step>()
@@ -36,7 +41,8 @@ export function compile(sub: SubTopology, host: TaskHost): Map<string, CompiledS
   // Children have higher ids than their parents.
   for (const node of sub.nodes.toReversed()) {
     if (node.kind === 'operator') steps.set(node.id, node.bind(host, childrenOf(node), node.name))
-    else if (node.kind !== 'source') steps.set(node.id, host.output(node))
+    else if (node.kind === 'repartition') steps.set(node.id, repartitioned(node, host.output(node)))
+    else if (node.kind === 'sink') steps.set(node.id, host.output(node))
   }
   const compiled = new Map<string, CompiledSource>()
   for (const source of sub.sources) {

@@ -43,6 +43,8 @@ export interface OperatorNode extends Common {
   readonly emits?: 'changes'
   /** Its records come from tables, and carry a `Change`. */
   readonly takes?: 'changes'
+  /** Records without key mean something to it, so that repartition topics before it carry them. */
+  readonly takesKeyless?: true
   /** The steps of its children are given in the order of the edges; `name` is the node's. */
   readonly bind: (host: NodeHost, children: readonly Step[], name: string) => Step
 }
@@ -59,6 +61,8 @@ export interface SinkNode extends Common {
 export interface RepartitionNode extends Common {
   readonly kind: 'repartition'
   readonly topic: string
+  /** Whether records without key are written. No operator behind it has a use for them otherwise. */
+  readonly keyless: boolean
   readonly partitions: number | undefined
   readonly partitioner: Partitioner | undefined
   readonly key: Serde<unknown>

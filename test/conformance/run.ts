@@ -1,0 +1,261 @@
+/**
+ * Runs a recorded case on the runtime of production: one partition, each input processed to its end before the next, also
+ * through repartition topics. Only what is committed counts.
+ */
+import {
+  type Clock,
+  Druse,
+  type Logger,
+  memoryDisk,
+  readTopic,
+  type Serde,
+  silentLogger,
+  systemClock,
+  type TopicPartition,
+  Topology,
+  type Wire,
+} from '../../src/index.ts'
+import { partitionKey } from '../../src/kafka/partition-key.ts'
+import { committedOffsets, listOffsets } from '../../src/kafka/topics.ts'
+import type { AnyRegion } from '../../src/region/definition.ts'
+import type { Graph, SinkNode } from '../../src/topology/graph.ts'
+import { changelogTopic } from '../../src/topology/internal-topics.ts'
+import { inputTopics, subTopologies } from '../../src/topology/subtopologies.ts'
+import { Stage } from '../runtime/stage.ts'
+import type { Build } from './build.ts'
+import type { Case, CaseEntry, CaseRecord } from './case.ts'
+import { encoded, shown } from './text.ts'
+
+export interface Outcomes {
+  readonly outputs: Record<string, CaseEntry[]>
+  readonly stores: Record<string, CaseEntry[]>
+}
+
+/** Nothing is lost or moved here, so nothing is ever late but by a busy machine. */
+const SETTINGS = {
+  commitIntervalMs: 1,
+  requestTimeoutMs: 60_000,
+  transactionTimeoutMs: 60_000,
+  sessionTimeoutMs: 60_000,
+}
+
+export async function runCase(recorded: Case, build: Build): Promise<Outcomes> {
+  const run = new Run(await Stage.open(), recorded, build)
+  try {
+    await run.start()
+    for (const input of recorded.inputs) {
+      if ('advanceWallClockMs' in input) await run.advance(input.advanceWallClockMs)
+      else await run.feed(input)
+    }
+    return { outputs: await run.outputs(), stores: await run.stores() }
+  } finally {
+    await run.close()
+  }
+}
+
+class Run {
+  readonly #stage: Stage
+  readonly #case: Case
+  readonly #seen: Record<string, CaseEntry[]> = {}
+  readonly #graph: Graph
+  readonly #app: Druse
+  /** Where each source's topic is read, by topic. */
+  readonly #serdes = new Map<string, { key: Serde<unknown>; value: Serde<unknown> }>()
+  /** Internal ones too. */
+  readonly #inputs: readonly TopicPartition[]
+  #wallMs = 0
+  #committed = Promise.withResolvers<void>()
+  #failure: unknown
+
+  constructor(stage: Stage, recorded: Case, build: Build) {
+    this.#stage = stage
+    this.#case = recorded
+    const topology = new Topology(recorded.topology)
+    build(topology, (sink, key, value) => {
+      this.#seen[sink] ??= []
+      this.#seen[sink].push({ key: shown(key), value: shown(value) })
+    })
+    this.#graph = topology.build()
+    this.#inputs = subTopologies(this.#graph)
+      .flatMap(inputTopics)
+      .map((topic) => ({ topic, partition: 0 }))
+    for (const node of this.#graph.nodes) {
+      if (node.kind === 'source') for (const topic of node.topics) this.#serdes.set(topic, node)
+    }
+    for (const region of this.#graph.globals.values()) this.#serdes.set(region.topic, region)
+    this.#app = new Druse(topology, {
+      ...SETTINGS,
+      wire: this.#listening(stage.wire),
+      stateDir: memoryDisk(),
+      clock: this.#clock(),
+      logger: this.#logger(),
+    })
+  }
+
+  async start(): Promise<void> {
+    const topics = new Set([...this.#serdes.keys(), ...this.#sinks(), ...Object.keys(this.#case.outputs)])
+    // Times are near 1970: nothing may be deleted by age.
+    const configs = { 'retention.ms': '-1' }
+    await this.#stage.topics(
+      ...[...topics].filter((topic) => !topic.startsWith('@')).map((topic) => ({ topic, configs })),
+    )
+    await this.#app.start()
+    await this.#app.untilRunning()
+  }
+
+  async close(): Promise<void> {
+    await this.#app.close()
+    await this.#stage.close()
+  }
+
+  async feed({ topic, key, value, ts, headers = [] }: CaseRecord): Promise<void> {
+    const serdes = this.#serdes.get(topic)
+    if (serdes === undefined) throw new Error(`the topology reads no topic ${topic}`)
+    const context = { topic, registry: undefined, writes: true }
+    const bytes = async (part: 'key' | 'value', given: string | null): Promise<Uint8Array | null> => {
+      const codec = await serdes[part].open({ ...context, part })
+      return given === null ? null : codec.encode(encoded(serdes[part], given))
+    }
+    await this.#stage.produce({ topic, partition: 0 }, [
+      {
+        key: await bytes('key', key),
+        value: await bytes('value', value),
+        timestamp: ts,
+        headers: headers.map(([name, text]) => ({ key: name, value: Buffer.from(text) })),
+      },
+    ])
+    await this.#settled()
+    for (const region of this.#graph.globals.values()) {
+      if (region.topic === topic && key !== null) await this.#loaded(region, key, value)
+    }
+  }
+
+  async advance(byMs: number): Promise<void> {
+    this.#wallMs += byMs
+    await this.#settled()
+  }
+
+  async outputs(): Promise<Record<string, CaseEntry[]>> {
+    const outputs: Record<string, CaseEntry[]> = {}
+    const names = new Set([...Object.keys(this.#case.outputs), ...this.#sinks()])
+    for (const name of names) {
+      outputs[name] = name.startsWith('@') ? (this.#seen[name] ?? []) : await this.#records(name)
+    }
+    return outputs
+  }
+
+  /** Those that the case names: the entries as committed, and their times from the topic that logs them. */
+  async stores(): Promise<Record<string, CaseEntry[]>> {
+    const stores: Record<string, CaseEntry[]> = {}
+    for (const name of Object.keys(this.#case.stores)) {
+      const region = this.#graph.regions.get(name) ?? this.#graph.globals.get(name)
+      if (region === undefined) throw new Error(`the topology has no region ${name}`)
+      stores[name] = await this.#entries(region)
+    }
+    return stores
+  }
+
+  async #entries(region: AnyRegion): Promise<CaseEntry[]> {
+    const topic =
+      region.kind === 'global' ? region.topic : changelogTopic(this.#graph.application, region.name)
+    const times = new Map<string | null, number>()
+    for (const { key, timestamp } of await this.#stage.records(topic, region)) {
+      times.set(shown(key), timestamp)
+    }
+    const entries: CaseEntry[] = []
+    for await (const [key, value] of this.#app.region(region).range()) {
+      entries.push({ key: shown(key), value: shown(value), ts: times.get(shown(key)) as number })
+    }
+    return entries
+  }
+
+  async #records(topic: string): Promise<CaseEntry[]> {
+    const sink = this.#graph.nodes.find((node) => node.kind === 'sink' && node.topic === topic)
+    const chosen = this.#graph.nodes.find((node) => node.kind === 'sink' && typeof node.topic !== 'string')
+    const { key, value } = (sink ?? chosen) as SinkNode
+    const withHeaders = this.#case.outputs[topic]?.some(({ headers }) => headers !== undefined)
+    const records = await readTopic(this.#stage.wire, topic, { key, value })
+    return records.map((record) => ({
+      key: shown(record.key),
+      value: shown(record.value),
+      ts: record.timestamp,
+      ...(withHeaders && {
+        headers: record.headers.map(
+          (header) => [header.key, Buffer.from(header.value ?? '').toString()] as const,
+        ),
+      }),
+    }))
+  }
+
+  #sinks(): string[] {
+    return this.#graph.nodes.flatMap((node) =>
+      node.kind === 'sink' && typeof node.topic === 'string' ? [node.topic] : [],
+    )
+  }
+
+  /** All that was fed is committed, and what came of it in repartition topics. */
+  async #settled(): Promise<void> {
+    for (;;) {
+      const commit = this.#committed.promise
+      if (await this.#isDrained()) return
+      await commit
+      if (this.#failure !== undefined) throw this.#failure
+    }
+  }
+
+  async #isDrained(): Promise<boolean> {
+    const { cluster } = this.#stage
+    const committed = await committedOffsets(cluster, this.#graph.application, this.#inputs)
+    const ends = await listOffsets(cluster, this.#inputs, 'latest')
+    return committed.every(({ topic, offset }) => offset === ends.get(partitionKey({ topic, partition: 0 })))
+  }
+
+  async #loaded(region: AnyRegion, key: string, value: string | null): Promise<void> {
+    const wanted = value === null ? undefined : encoded(region.value, value)
+    const typed = encoded(region.key, key)
+    while ((await this.#app.region(region).get(typed)) !== wanted) {
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+  }
+
+  /** Tells of each transaction that has ended. */
+  #listening(wire: Wire): Wire {
+    return {
+      connect: (purpose) => {
+        const connection = wire.connect(purpose)
+        return {
+          destroy: () => connection.destroy(),
+          send: async (node, request, timeoutMs) => {
+            const outcome = await connection.send(node, request, timeoutMs)
+            if (request.api === 'EndTxn') this.#tell()
+            return outcome
+          },
+        }
+      },
+    }
+  }
+
+  #tell(): void {
+    this.#committed.resolve()
+    this.#committed = Promise.withResolvers()
+  }
+
+  /** The wall clock is the case's; everything else is in the machine's time. */
+  #clock(): Clock {
+    return {
+      monotonicMs: () => systemClock.monotonicMs(),
+      wake: (delayMs, callback) => systemClock.wake(delayMs, callback),
+      wallMs: () => this.#wallMs,
+    }
+  }
+
+  #logger(): Logger {
+    return {
+      ...silentLogger,
+      error: (details, message) => {
+        this.#failure ??= (details as { error?: unknown }).error ?? new Error(message)
+        this.#tell()
+      },
+    }
+  }
+}

@@ -1,0 +1,35 @@
+/** One test for each case. Files of tests run beside one another: each takes a share of the cases. */
+import { describe, expect, test } from 'vitest'
+import { type Case, type CaseEntry, loadCases } from './case.ts'
+import { built, optional, pending } from './coverage.ts'
+import { runCase } from './run.ts'
+
+export function verdicts(share: number, shares: number): void {
+  const cases = loadCases().filter((_, i) => i % shares === share)
+  // A case mostly waits for the timers of its application.
+  describe.concurrent('recorded cases', () => {
+    for (const recorded of cases) verdict(recorded)
+  })
+}
+
+function verdict(recorded: Case): void {
+  const { topology, seed } = recorded
+  const name = `${topology}, seed ${seed}`
+  const build = built[topology]
+  if (build === undefined && pending.includes(topology)) test.skip(`${name} (not built yet)`, () => {})
+  else if (build === undefined && optional.includes(topology)) test.skip(`${name} (optional)`, () => {})
+  else {
+    test(name, async () => {
+      if (build === undefined) throw new Error(`no topology is known by the name ${topology}`)
+      const { outputs, stores } = await runCase(recorded, build)
+      expect(stores).toEqual(recorded.stores)
+      expect(outputs).toEqual(withoutHelps(recorded.outputs))
+    })
+  }
+}
+
+function withoutHelps(outputs: Case['outputs']): Record<string, CaseEntry[]> {
+  return Object.fromEntries(
+    Object.entries(outputs).map(([name, entries]) => [name, entries.map(({ by: _, ...entry }) => entry)]),
+  )
+}
