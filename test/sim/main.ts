@@ -9,7 +9,8 @@
  *   npm run sim -- --case AT,MISHAP,HEIR   one of these, with its trace; two are joined by a plus
  *   npm run sim -- --stories               faults that last, each with the end that is documented for it
  *   npm run sim -- --story NAME            one of these, with its trace
- *   npm run sim -- --mutants               seeded bugs, and what has found them
+ *   npm run sim -- --mutants               seeded bugs, each by what has found it before, else by all of the above
+ *   npm run sim -- --mutants --search      the same without knowing: how many seeds each of them needs
  *
  * `--for SECONDS` ends a range early. The last line is the summary; the exit code is 0 only when every law has held. Of a
  * seed that fails, the fewest faults are looked for that make it fail.
@@ -33,8 +34,11 @@ const { values } = parseArgs({
     story: { type: 'string' },
     mutants: { type: 'boolean', default: false },
     only: { type: 'string' },
+    search: { type: 'boolean', default: false },
     /** For `--mutants`, in a process of its own. */
     mutant: { type: 'string' },
+    /** `story NAME`, `case AT,MISHAP,HEIR` or `seed N`, all of them. */
+    try: { type: 'string', multiple: true },
     'until-failure': { type: 'boolean', default: false },
   },
 })
@@ -184,9 +188,33 @@ async function runStories(): Promise<void> {
   process.exitCode = failed === 0 ? 0 : 1
 }
 
+async function runTries(tries: readonly string[]): Promise<void> {
+  const { runSeed } = await import('./scenario.ts')
+  const { casesNamed, countEffects, runCase } = await import('./systematic.ts')
+  const { runStory } = await import('./stories.ts')
+  const runs: Readonly<Record<string, (name: string) => Promise<unknown>>> = {
+    seed: (name) => runSeed(Number(name)),
+    case: (name) => (name === 'none' ? countEffects() : runCase(casesNamed(name))),
+    story: (name) => runStory(name),
+  }
+  for (const one of tries) {
+    const [family = '', name = ''] = one.split(' ')
+    const run = runs[family]
+    if (run === undefined) throw new Error(`--try ${one}: a seed, a case or a story`)
+    try {
+      await attempt(() => run(name))
+    } catch (error) {
+      console.log(`${one}: ${messageOf(error)}`)
+      process.exitCode = 1
+    }
+  }
+}
+
 if (values.mutants) {
   const { runMutants } = await import('./mutants-run.ts')
-  process.exitCode = (await runMutants(values.only)) ? 0 : 1
+  process.exitCode = (await runMutants({ only: values.only, search: values.search })) ? 0 : 1
+} else if (values.try !== undefined) {
+  await runTries(values.try)
 } else if (values.seed !== undefined) {
   const { runSeed } = await import('./scenario.ts')
   const only = values.faults === undefined ? undefined : new Set(values.faults.split(','))

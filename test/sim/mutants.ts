@@ -22,6 +22,10 @@ const WORKER = 'runtime/worker.ts'
 const TAKER = 'runtime/taker.ts'
 const STATE = 'runtime/task-state.ts'
 const VISIBLE = 'kafka/read-committed.ts'
+const AGREEMENT = 'runtime/agreement.ts'
+const TAKE = 'runtime/take.ts'
+const PIPELINE = 'runtime/commit-pipeline.ts'
+const MEMBER = 'kafka/group-member.ts'
 
 const BATCH = `      await this.#persistent?.write([
         ...this.#writes(sealed.overlays, this.#persistent),
@@ -65,6 +69,37 @@ const keepEpochAfter = (which: string): Patch[] => [
     replace: '      return { transaction',
   },
 ]
+
+/** Of what the changelogs are now. */
+const CHANGELOG_IDS: Patch = {
+  file: TAKE,
+  find: 'if (found !== undefined && found.changelog !== topicHash) {',
+  replace: 'if (found === null) {',
+}
+/** Of what lies in a directory. */
+const DIRECTORY_IDS: readonly Patch[] = [
+  {
+    file: TAKE,
+    find: "  if (meta.cluster !== committed.cluster) return 'it is of another cluster'\n",
+    replace: '',
+  },
+  {
+    file: TAKE,
+    find: "  if (meta.incarnation !== committed.incarnation) return 'it is of an earlier life of the application'\n",
+    replace: '',
+  },
+  {
+    file: TAKE,
+    find: 'if (stored.changelog !== region.changelog) return',
+    replace: 'if (stored === null) return',
+  },
+]
+/** While the application runs. */
+const WATCHED_IDS: Patch = {
+  file: 'runtime/topic-watch.ts',
+  find: 'if (shortHash(topicId) !== surroundings.topicHash(topic)) {',
+  replace: "if (topicId === '') {",
+}
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -320,7 +355,37 @@ export const MUTANTS: readonly Mutant[] = [
   {
     id: 'M11',
     what: 'a retry chooses the partition again',
-    notYet: 'the partition stands in the sealed record: nothing after it chooses',
+    patches: [
+      {
+        file: WRITER,
+        find: "      if (classifyTransactional(code) !== 'retry') throw failed(what, code, to)\n",
+        replace: `      if (classifyTransactional(code) !== 'retry') throw failed(what, code, to)
+      const chosen = { ...to, partition: (to.partition + 1) % ((await this.#cluster.topic(to.topic))?.partitions.length ?? 1) }
+      return this.#append(epoch, to.topic.endsWith('-changelog') ? to : chosen, writer)
+`,
+      },
+    ],
+  },
+  {
+    id: 'M11b',
+    what: 'a produce without an answer is sent again, to a partition that is chosen anew',
+    patches: [
+      {
+        file: WRITER,
+        find: `        this.#cluster.forgetNode(leader)
+        throw strike(what, reasonOf(outcome))
+      }
+      const answer =`,
+        replace: `        this.#cluster.forgetNode(leader)
+        if (this.#cluster.clock.monotonicMs() >= this.#deadlineMs) throw strike(what, reasonOf(outcome))
+        const chosen = { ...to, partition: (to.partition + 1) % ((await this.#cluster.topic(to.topic))?.partitions.length ?? 1) }
+        const request = { api: 'AddPartitionsToTxn', ...producing, partitions: [chosen] }
+        await this.#transact(epoch, what, request, (answer) => worst([chosen], answer.partitions))
+        return this.#append(epoch, chosen, writer)
+      }
+      const answer =`,
+      },
+    ],
   },
   {
     id: 'M12',
@@ -342,17 +407,78 @@ export const MUTANTS: readonly Mutant[] = [
   {
     id: 'M14',
     what: 'identities of cluster and topics are not checked',
-    notYet: 'no topic is created anew here',
+    patches: [
+      {
+        file: AGREEMENT,
+        find: 'if (metadata.cluster !== now.clusterHash) {',
+        replace: 'if (now === null) {',
+      },
+      {
+        file: AGREEMENT,
+        find: 'if (metadata.topic !== now.topicHash(at.topic)) {',
+        replace: 'if (now === null) {',
+      },
+      CHANGELOG_IDS,
+      ...DIRECTORY_IDS,
+      WATCHED_IDS,
+    ],
   },
+  { id: 'M14b', what: 'identities of changelogs are not checked', patches: [CHANGELOG_IDS] },
+  { id: 'M14c', what: 'what a directory is of is not checked', patches: DIRECTORY_IDS },
+  { id: 'M14d', what: 'identities of topics are checked at the start only', patches: [WATCHED_IDS] },
   {
     id: 'M15',
     what: 'a directory older than delete.retention.ms is used',
-    notYet: 'no changelog is compacted here',
+    patches: [
+      {
+        file: 'runtime/restore-task.ts',
+        find: 'return this.#context.surroundings.deleteRetentionMs(changelog.topic) / 2',
+        replace: 'return changelog === undefined ? 0 : Number.POSITIVE_INFINITY',
+      },
+    ],
   },
-  { id: 'M16', what: 'an offset out of range is passed over', notYet: 'no input is deleted from here' },
+  {
+    id: 'M16',
+    what: 'an offset out of range is passed over: reading goes on at the earliest record',
+    patches: [
+      {
+        file: 'kafka/fetcher.ts',
+        find: 'if (code === CODE.OFFSET_OUT_OF_RANGE) this.#fail(reading, outOfRange(reading, answer))',
+        replace: 'if (code === CODE.OFFSET_OUT_OF_RANGE) reading.offset = Math.max(0, answer.logStartOffset)',
+      },
+    ],
+  },
   { id: 'M17', what: 'a dead letter outside of the transaction', notYet: 'no record is refused here' },
   { id: 'M18', what: 'a log record that LevelDB has dropped', notYet: 'there is no fingerprint yet' },
-  { id: 'M19', what: 'epochs are asked for in a loop without pauses', notYet: 'no fault here lasts' },
+  {
+    id: 'M19',
+    what: 'after failed commits everything begins again without a pause (livelock)',
+    patches: [
+      { file: WORKER, find: 'if (this.#failuresInARow > 1) {', replace: 'if (this.#failuresInARow < 0) {' },
+    ],
+  },
+  {
+    id: 'M19b',
+    what: 'epochs are asked for in a loop without pauses',
+    patches: [{ file: 'kafka/retry.ts', find: '    await pause(clock, pauseMs, signal)\n', replace: '' }],
+  },
+  {
+    id: 'M19c',
+    what: 'a task that cannot be taken is taken again at once',
+    patches: [
+      {
+        file: TAKER,
+        find: `'task: cannot be taken yet, trying again')
+      await pause(clock, AFTER_FAILURE_MS, signal)`,
+        replace: `'task: cannot be taken yet, trying again')`,
+      },
+    ],
+  },
+  {
+    id: 'M19d',
+    what: 'a member that is turned away joins again at once, and makes the group rebalance each time',
+    patches: [{ file: MEMBER, find: 'await pause(clock, pauseMs, this.#closing.signal)', replace: '' }],
+  },
   {
     id: 'M20',
     what: 'a query sees what is not committed',
@@ -366,9 +492,32 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     id: 'M21',
-    what: 'the generation of a commit is the newest, not that of its first record',
-    notYet:
-      'no difference alone: before a member joins again, its commits have ended and its overlays are gone',
+    // Alone it would change nothing: before this member joins again, its overlays are gone.
+    what: 'the generation is read when offsets are sent, and overlays are kept over a rejoin, as cooperative clients do',
+    patches: [
+      {
+        file: PIPELINE,
+        find: 'const transaction = { as, tasks:',
+        replace: `const { newest } = this
+      const sentAs = {
+        get memberId() { return newest().memberId },
+        get generationId() { return newest().generationId },
+        get groupInstanceId() { return newest().groupInstanceId },
+      }
+      const transaction = { as: sentAs, tasks:`,
+      },
+      {
+        file: WORKER,
+        find: '    this.#membership = membership\n',
+        replace:
+          '    this.#membership = membership\n    this.#commits.newest = () => this.#membership ?? membership\n',
+      },
+      {
+        file: WORKER,
+        find: '        this.#membership = undefined\n        await this.#dropAll()\n        return order.done()',
+        replace: '        return order.done()',
+      },
+    ],
   },
   {
     id: 'M22',
@@ -418,7 +567,17 @@ import { decodeMetadata } from './task-metadata.ts'`,
       },
     ],
   },
-  { id: 'M26', what: 'at-least-once is replayed to X only', notYet: 'everything here is exactly-once' },
+  {
+    id: 'M26',
+    what: 'after commits without transactions a compacted changelog is replayed to X only',
+    patches: [
+      {
+        file: TAKE,
+        find: "  if (guarantee === 'exactly_once') return committed\n",
+        replace: "  if (guarantee !== 'none') return committed\n",
+      },
+    ],
+  },
   {
     id: 'M27',
     what: 'of the codes of a TxnOffsetCommit only the first counts',

@@ -261,11 +261,11 @@ export class Stage {
     if (code !== undefined) throw new Error(`OffsetCommit: ${code}`)
   }
 
-  /** A topic that was created anew gets as many records as the old one had, of somebody else. */
+  /** A topic that was created anew gets records of somebody else, up to where the changes of the old one ended. */
   async fillAsFar({ topic, partition }: TopicPartition): Promise<void> {
     const changes = this.world.ledger.changes.get(`${topic}/${partition}`) ?? []
     const writer = new BatchWriter()
-    for (let offset = 0; offset <= (changes.at(-1)?.offset ?? 0) + 1; offset++)
+    for (let offset = 0; offset <= (changes.at(-1)?.offset ?? -1); offset++)
       writer.add(1, Buffer.from(`other ${offset}`), Buffer.alloc(8))
     const records = writer.build({
       producerId: -1n,

@@ -66,7 +66,7 @@ export const TOPIC_STORIES: readonly Story[] = [
       const disk = await stage.lived()
       const offsets = await stage.committedOffsets()
       await recreate(stage, EXTRA)
-      await stage.feed()
+      await stage.feed(16)
       await stage.commitOffsets(offsets.filter(({ topic }) => topic === EXTRA))
       await stage.stops(stage.start('i1', disk), 'TOPIC_RECREATED', TALLYING)
     },
