@@ -13,10 +13,12 @@ test.each([
   ['M5', ['--seeds', '300']],
   ['M10b', ['--seeds', '300']],
   ['M22', ['--seeds', '300']],
+  ['M9', ['--stories']],
+  ['M15', ['--stories']],
 ])('%s is found', async (id, args) => {
   const run = new ChildProcess('test/sim/main.ts', ['--mutant', id, '--until-failure', ...args])
   const { code, out } = await run.ended
-  expect({ code, out }).toMatchObject({ code: 1, out: expect.stringMatching(/^(seed|case) /m) })
+  expect({ code, out }).toMatchObject({ code: 1, out: expect.stringMatching(/^(seed|case|story) /m) })
 })
 
 test('what is not changed holds: the summary is the last line, the exit code 0', async () => {

@@ -4,6 +4,7 @@
  */
 import { Stage } from './stage.ts'
 import { DIRECTORY_STORIES } from './stories/directories.ts'
+import { INSTANCE_STORIES } from './stories/instances.ts'
 import { OFFSET_STORIES } from './stories/offsets.ts'
 import { PATIENCE_STORIES } from './stories/patience.ts'
 import type { Story } from './stories/story.ts'
@@ -13,6 +14,7 @@ export const STORIES: readonly Story[] = [
   ...TOPIC_STORIES,
   ...OFFSET_STORIES,
   ...DIRECTORY_STORIES,
+  ...INSTANCE_STORIES,
   ...PATIENCE_STORIES,
 ]
 

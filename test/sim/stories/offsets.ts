@@ -91,6 +91,17 @@ export const OFFSET_STORIES: readonly Story[] = [
     },
   },
   {
+    name: 'cluster-emptied',
+    what: 'the cluster is a new one, and only the directory is left of the old one',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      const other = await Stage.open({ seed: 2, trace: stage.trace })
+      await other.feed()
+      await other.stops(other.start('i1', disk), 'STATE_WITHOUT_OFFSETS', TALLYING)
+    },
+  },
+  {
     name: 'offsets-held-for-ever',
     what: 'a transaction holds the offsets of a task and never ends: told after its time, the other tasks go on',
     async run(stage) {

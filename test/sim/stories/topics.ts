@@ -118,6 +118,17 @@ export const TOPIC_STORIES: readonly Story[] = [
     },
   },
   {
+    name: 'repartition-recreated',
+    what: 'a repartition topic is deleted with what nobody has processed, and made again by the start',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      await stage.deleteTopic(REPARTITION)
+      await stage.feed()
+      await stage.stops(stage.start('i1', disk), 'OFFSETS_INCONSISTENT', TALLYING)
+    },
+  },
+  {
     name: 'partitions-added',
     what: 'an input has more partitions: the application ends with TOPIC_PARTITIONS, and goes on when started again',
     async run(stage) {
