@@ -34,8 +34,8 @@ interface Found {
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
 const KILLERS = new URL('killers.json', import.meta.url)
 const SEEDS_MAX = '10000'
-/** Of mutants that a story or an effect has killed already, seeds are looked for only so long. */
-const SEEDS_BESIDE = '1500'
+/** Of mutants that a story has killed already. */
+const SEEDS_BESIDE = '500'
 /** Of the first ten of the list, without their variants, so many are killed by the systematic mode. */
 const SYSTEMATIC_LEAST = 9
 const FIRST_TEN = /^M([1-9]|10)[a-z]?$/
@@ -109,10 +109,11 @@ async function tryHints(mutant: Mutant, hints: Killers): Promise<Found> {
 }
 
 async function searchFor(mutant: Mutant): Promise<Found> {
-  const told: string[] = []
-  for (const args of [['--stories'], ['--systematic']])
-    told.push(...(await linesOf(mutant, [...args, '--until-failure'])))
-  const seeds = told.length > 0 ? SEEDS_BESIDE : SEEDS_MAX
+  const told = [...(await linesOf(mutant, ['--stories', '--until-failure']))]
+  // What lasts is no single fault: beside a story, little is to be found.
+  const isStory = told.length > 0 && !FIRST_TEN.test(mutant.id)
+  if (!isStory) told.push(...(await linesOf(mutant, ['--systematic', '--until-failure'])))
+  const seeds = isStory ? SEEDS_BESIDE : SEEDS_MAX
   told.push(...(await linesOf(mutant, ['--seeds', seeds, '--until-failure'])))
   return { mutant, killers: killersIn(told), told }
 }
