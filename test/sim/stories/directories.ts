@@ -1,6 +1,6 @@
 /** State directories that are not what they were: of others, of long ago, damaged; and changelogs that are compacted. */
 import type { MemoryDisk } from '../../../src/index.ts'
-import { META_KEY } from '../../../src/region/layout.ts'
+import { metaWrite, readMeta, type StoreMeta } from '../../../src/runtime/task-store.ts'
 import { copyOf, copyStore, directoryOf, type Stage, TALLYING } from '../stage.ts'
 import { ALL_GROUPS, changelogOf, groupOf } from '../workload.ts'
 import { type Instance, Violation } from '../world.ts'
@@ -17,10 +17,15 @@ function assertMovedAside(stage: Stage, ...paths: readonly string[]): void {
     throw new Violation(`moved aside: '${moved}', not '${paths.join(' ')}'`)
 }
 
-async function editMeta(disk: MemoryDisk, path: string, change: object): Promise<void> {
+/** As if a directory had been written by somebody else. */
+async function editMeta(
+  disk: MemoryDisk,
+  path: string,
+  change: (meta: StoreMeta) => Partial<StoreMeta>,
+): Promise<void> {
   const store = await disk.open(path)
-  const meta = JSON.parse(Buffer.from(store.getSync(META_KEY) as Uint8Array).toString())
-  await store.write([[META_KEY, Buffer.from(JSON.stringify({ ...meta, ...change }))]])
+  const meta = readMeta(store) as StoreMeta
+  await store.write([metaWrite({ ...meta, ...change(meta) })])
   await store.close()
 }
 
@@ -76,7 +81,7 @@ export const DIRECTORY_STORIES: readonly Story[] = [
       await stage.feed()
       const disk = await stage.lived()
       // A cluster that was cloned: everything fits but its name.
-      await editMeta(disk, directoryOf(0), { cluster: '0badcafe' })
+      await editMeta(disk, directoryOf(0), () => ({ cluster: '0badcafe' }))
       await stage.feed()
       stage.start('i1', disk)
       await stage.drained()
@@ -91,7 +96,7 @@ export const DIRECTORY_STORIES: readonly Story[] = [
     async run(stage) {
       await stage.feed()
       const disk = await stage.lived()
-      await editMeta(disk, directoryOf(1), { incarnation: '0badcafe' })
+      await editMeta(disk, directoryOf(1), () => ({ incarnation: '0badcafe' }))
       await stage.feed()
       stage.start('i1', disk)
       await stage.drained()
@@ -108,11 +113,11 @@ export const DIRECTORY_STORIES: readonly Story[] = [
       const disk = await stage.lived()
       await stage.feed()
       await stage.lived(disk)
-      const store = await disk.open(directoryOf(0))
-      const meta = JSON.parse(Buffer.from(store.getSync(META_KEY) as Uint8Array).toString())
-      for (const region of Object.values(meta.regions) as { position: number }[]) region.position += 100
-      await store.write([[META_KEY, Buffer.from(JSON.stringify(meta))]])
-      await store.close()
+      await editMeta(disk, directoryOf(0), ({ regions }) => ({
+        regions: Object.fromEntries(
+          Object.entries(regions).map(([key, at]) => [key, { ...at, position: at.position + 100 }]),
+        ),
+      }))
       stage.start('i1', disk)
       await stage.feed()
       await stage.drained()
