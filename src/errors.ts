@@ -77,6 +77,8 @@ const KINDS = {
   RESET_UNFINISHED: 'fatal',
   TASK_ABANDONED: 'transient',
   REGION_UNAVAILABLE: 'transient',
+  // the test driver
+  DRIVER_STALLED: 'fatal',
   // the command line
   MODULE_NOT_FOUND: 'user',
   MODULE_INVALID: 'user',

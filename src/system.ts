@@ -18,6 +18,16 @@ export const systemClock: Clock = {
   },
 }
 
+/** As it was when this was loaded: whoever plays with timers in a test does not stop what runs on virtual time. */
+const { setImmediate: setTurn } = globalThis
+
+/** Resolves when promises have had their turn, and so have those that follow from them. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setTurn(resolve)
+  })
+}
+
 export const systemRandom: Random = {
   next: () => Math.random(),
   bytes: (count) => randomBytes(count),

@@ -74,6 +74,7 @@ test('holds what is compiled, and what tells about it', () => {
   expect(compiled.filter((path) => !/^dist\/([a-z]+\/)?[a-z0-9-]+(\.d\.ts|\.js)$/.test(path))).toEqual([])
   expect(compiled).toContain('dist/index.js')
   expect(compiled).toContain('dist/index.d.ts')
+  expect(compiled).toContain('dist/testing/index.d.ts')
 })
 
 const COUNTING = `
@@ -107,16 +108,44 @@ test('counts words from plain JavaScript', () => {
   expect(JSON.parse(run(consumer, process.execPath, 'count.js'))).toEqual([['be1', 'to1', 'to2'], 2])
 })
 
+const COPYING = `
+  import { DruseError, string, Topology } from 'druse'
+  import { TestDriver } from 'druse/testing'
+  const topology = new Topology('copy')
+  topology.stream('in', { key: string, value: string }).mapValues((value) => {
+    if (value === 'bad') throw new Error('not this one')
+    return value
+  }).to('out', { value: string })
+  const driver = await TestDriver.create(topology)
+  const input = driver.createInputTopic('in', { key: string, value: string })
+  await input.pipeInput('a', 'b')
+  const value = await driver.createOutputTopic('out', { key: string, value: string }).readValue()
+  const error = await input.pipeInput('a', 'bad').catch((caught) => caught)
+  // Both ways into the package lead to the same classes.
+  console.log(JSON.stringify([value, error instanceof DruseError, error.code]))
+  await driver.close()
+`
+
+test('tests a topology from plain JavaScript', () => {
+  writeFileSync(join(consumer, 'copy.js'), COPYING)
+  expect(JSON.parse(run(consumer, process.execPath, 'copy.js'))).toEqual(['b', true, 'OPERATOR_FAILED'])
+})
+
 test('has types that stand without its sources', () => {
   writeFileSync(
     join(consumer, 'types.ts'),
     `import { type ErrorCode, int64, type Stream, string, Topology } from 'druse'
+     import { TestDriver } from 'druse/testing'
      const t = new Topology('typed')
      const stream: Stream<string, number> = t.stream('in', { key: string, value: int64 })
      stream.groupByKey().count('n').toStream().to('out')
      // @ts-expect-error values are numbers
      stream.mapValues((value) => value.length)
      export const code: ErrorCode = 'TOPIC_MISSING'
+     await using driver: TestDriver = await TestDriver.create(t)
+     const value: number | undefined = await driver.createOutputTopic('out', { key: string, value: int64 }).readValue()
+     // @ts-expect-error values are numbers
+     await driver.createInputTopic('in', { key: string, value: int64 }).pipeInput('a', \`\${value}\`)
     `,
   )
   // Declarations of others are not ours to check.

@@ -51,7 +51,10 @@ describe('README', () => {
   for (const [i, { text, output }] of programs.entries()) {
     test(`program ${i + 1} prints what it is said to`, async () => {
       const file = join(dir, `program-${i + 1}.ts`)
-      await writeFile(file, text.replaceAll("'druse'", "'../src/index.ts'"))
+      const program = text
+        .replaceAll("'druse'", "'../src/index.ts'")
+        .replaceAll("'druse/testing'", "'../src/testing/index.ts'")
+      await writeFile(file, program)
       const { stdout } = await run(process.execPath, [file], { cwd: dir })
       expect(stdout.trim()).toBe(output?.trim())
     })

@@ -184,8 +184,7 @@ export class GlobalRegions {
 
   /** Undefined: nothing is stored. */
   #stored(region: GlobalRegion, partition: number): Known | undefined {
-    const bytes = this.#store.getSync(positionKey(region, partition))
-    return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString('utf8')) as Known)
+    return readKnown(this.#store, region, partition)
   }
 
   /** A copy of this topic, of this cluster, with these serdes. */
@@ -204,6 +203,16 @@ export class GlobalRegions {
     ]
     for (const bound of bounds) await clearRange(this.#store, bound)
   }
+}
+
+/** Up to which offset a process store holds a region's topic; undefined: nothing of it. */
+export function storedPosition(store: Store, region: GlobalRegion, partition: number): number | undefined {
+  return readKnown(store, region, partition)?.position
+}
+
+function readKnown(store: Store, region: GlobalRegion, partition: number): Known | undefined {
+  const bytes = store.getSync(positionKey(region, partition))
+  return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString('utf8')) as Known)
 }
 
 /** Below the entries of all regions, beside what a store says of itself. */

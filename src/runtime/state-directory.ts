@@ -14,7 +14,7 @@ import { type TaskId, taskName } from './plan.ts'
 import { shortHash } from './task-metadata.ts'
 
 const OWNER_FILE = 'owner.json'
-const PROCESS_STORE = 'process'
+export const PROCESS_STORE = 'process'
 const TASKS = 'tasks'
 const TASK_LOCK_BUDGET_MS = 30_000
 const TASK_LOCK_RETRY_MS = 20

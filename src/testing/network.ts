@@ -140,8 +140,10 @@ class SimConnection implements Connection {
   }
 
   #send(node: number, request: Request, timeoutMs: number): Promise<Outcome<unknown>> {
-    if (this.#isDestroyed) return Promise.resolve(DISCONNECT)
     const process = this.#process
+    // What still runs of it reaches nobody.
+    if (process.isDead) return new Promise(() => {})
+    if (this.#isDestroyed) return Promise.resolve(DISCONNECT)
     this.#hooks.sent(process, request)
     const link = this.#linkTo(node)
     return new Promise((resolve) => {

@@ -5,7 +5,7 @@
  * a function of its seed and of the code.
  */
 import type { Clock } from '../ports.ts'
-import { systemClock } from '../system.ts'
+import { turn } from '../system.ts'
 import { EventHeap } from './event-heap.ts'
 import { SeededRandom } from './seeded-random.ts'
 
@@ -201,9 +201,4 @@ export class SimProcess {
     if (this.#state === 'paused') this.#held.push(event)
     return this.#state === 'running'
   }
-}
-
-/** Promises have had their turn, and so have those that follow from them. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => systemClock.wake(0, resolve))
 }

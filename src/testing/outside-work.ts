@@ -1,0 +1,91 @@
+/**
+ * What a simulation cannot hurry: operators and registries that wait for something outside of it, such as an HTTP call.
+ * That takes real time. The world stands still meanwhile, so that a run stays a function of its seed.
+ */
+import type { Registry } from '../ports.ts'
+import type { Graph, OperatorNode } from '../topology/graph.ts'
+
+interface Work {
+  /** Records that it has handed on and that are not through: what those wait for is not its own. */
+  handedOn: number
+}
+
+export class OutsideWork {
+  readonly #works = new Set<Work>()
+  #wakes: (() => void)[] = []
+  #isAbandoned = false
+
+  /** Of what is pending when promises have had their turn. */
+  get isUnderWay(): boolean {
+    if (this.#isAbandoned) return false
+    for (const { handedOn } of this.#works) if (handedOn === 0) return true
+    return false
+  }
+
+  /** Resolves when `isUnderWay` may have changed. */
+  changed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wakes.push(resolve)
+    })
+  }
+
+  /** Its process is dead: nobody waits for it any more. */
+  abandon(): void {
+    this.#isAbandoned = true
+    this.#wake()
+  }
+
+  /** The same graph, its operators under observation. */
+  observed(graph: Graph): Graph {
+    return {
+      ...graph,
+      nodes: graph.nodes.map((node) => (node.kind === 'operator' ? this.#node(node) : node)),
+    }
+  }
+
+  observedRegistry(registry: Registry): Registry {
+    return {
+      idOf: (subject, schema) => this.#during({ handedOn: 0 }, registry.idOf(subject, schema)),
+      schemaOf: (id) => this.#during({ handedOn: 0 }, registry.schemaOf(id)),
+      ...(registry.cached && { cached: (id) => registry.cached?.(id) }),
+    }
+  }
+
+  #node(node: OperatorNode): OperatorNode {
+    return {
+      ...node,
+      bind: (host, children, name) => {
+        const work: Work = { handedOn: 0 }
+        const observed = children.map((child) => (record: Parameters<typeof child>[0]) => {
+          const pending = child(record)
+          if (pending === undefined) return undefined
+          work.handedOn += 1
+          this.#wake()
+          return pending.finally(() => {
+            work.handedOn -= 1
+            this.#wake()
+          })
+        })
+        const step = node.bind(host, observed, name)
+        return (record) => {
+          const pending = step(record)
+          return pending === undefined ? undefined : this.#during(work, pending)
+        }
+      },
+    }
+  }
+
+  #during<T>(work: Work, pending: Promise<T>): Promise<T> {
+    this.#works.add(work)
+    return pending.finally(() => {
+      this.#works.delete(work)
+      this.#wake()
+    })
+  }
+
+  #wake(): void {
+    const wakes = this.#wakes
+    this.#wakes = []
+    for (const wake of wakes) wake()
+  }
+}
