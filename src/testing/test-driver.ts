@@ -1,4 +1,6 @@
 /** Runs a topology in a test: the production runtime, on an embedded broker, in virtual time. */
+
+import type { Topology } from '../dsl/topology.ts'
 import { DruseError } from '../errors.ts'
 import type { Logger, NewTopic, Registry } from '../ports.ts'
 import type { AnyRegion } from '../region/definition.ts'
@@ -9,7 +11,6 @@ import { localRegistry } from '../serde/index.ts'
 import { memoryDisk } from '../store/index.ts'
 import { silentLogger } from '../system.ts'
 import type { Graph } from '../topology/graph.ts'
-import type { Topology } from '../topology/topology.ts'
 import { regionView } from './region-view.ts'
 import { type InputTopicOptions, TestInputTopic } from './test-input-topic.ts'
 import { TestInstance } from './test-instance.ts'

@@ -2,6 +2,8 @@
  * The world of a test: an embedded broker, a network, and instances of one application, in one simulation. Nothing goes
  * wrong in it but what the test asks for.
  */
+
+import type { Topology } from '../dsl/topology.ts'
 import { EmbeddedBroker } from '../embedded/embedded-broker.ts'
 import { DruseError } from '../errors.ts'
 import { Cluster, unexpected } from '../kafka/cluster.ts'
@@ -16,7 +18,6 @@ import { PROCESS_STORE } from '../runtime/state-directory.ts'
 import type { MemoryDisk } from '../store/index.ts'
 import { silentLogger } from '../system.ts'
 import type { Graph } from '../topology/graph.ts'
-import type { Topology } from '../topology/topology.ts'
 import type { TopicPartition } from '../types.ts'
 import { CommittedTail } from './committed-tail.ts'
 import { InstanceLife } from './instance-life.ts'
