@@ -16,8 +16,6 @@ export class InstanceLife {
   /** What ended the application, beside being told to. */
   failure: DruseError | undefined
   hasStarted = false
-  /** The group may have gone on without it: what fails of it may pass once it knows. */
-  wasFrozen = false
   crashesAt: CommitCrash | undefined
   /** Requests of commits, and writes to its disk, that it has no answer to. */
   unanswered = 0

@@ -53,7 +53,6 @@ export class TestInstance {
 
   /** As SIGSTOP: no time passes in it, and nothing reaches it or leaves it. */
   freeze(): void {
-    this.#life.wasFrozen = true
     this.#life.process.pause()
   }
 

@@ -43,8 +43,6 @@ const LATENCY_MS_MAX = 2
 /** While it is waited for something, a look at it is taken so often, and less often when nothing comes of it. */
 const LOOK_MS = 25
 const LOOK_MS_MAX = 1_000
-/** What has failed of an instance that was frozen is well again by then, if it was only that. */
-const PASSING_MS = 20_000
 /** Longer than time-outs of requests and of a rebalance take, with their defaults. */
 const PATIENCE_MS = 600_000
 const CLOSE_MS = 60_000
@@ -75,8 +73,6 @@ export class World {
   readonly #own = new OutsideWork()
   readonly #lives = new Map<SimProcess, InstanceLife>()
   readonly #patienceMs: number
-  /** Since when failures stand, in virtual time. */
-  readonly #failedSinceMs = new Map<DruseError, number>()
   readonly #told = new Set<DruseError>()
   readonly #wallOffsetMs: number
   readonly #latencyMs: () => number
@@ -188,9 +184,8 @@ export class World {
       this.#throwFailure()
       const up = this.#up
       if (up.length === 0) return
-      const isCertain = this.#failedSinceMs.size === 0
       const left = await this.run(this.#remainder.look(up, [...this.produced.values()]))
-      if (left.length === 0 && isCertain) return
+      if (left.length === 0) return
       if (this.#simulation.nowMs >= untilMs) throw this.#stalled(left)
       const before = this.#steps
       if (await this.#until(() => this.#steps !== before, this.#simulation.nowMs + lookMs)) lookMs = LOOK_MS
@@ -297,22 +292,14 @@ export class World {
 
   /** Each failure is told once. */
   #throwFailure(): void {
-    const failures = [...this.#lives.values()].flatMap((life) =>
-      life.process.isRunning ? failuresOf(life) : [],
-    )
-    const standing = new Set(failures.map(({ error }) => error))
-    for (const error of this.#failedSinceMs.keys())
-      if (!standing.has(error)) this.#failedSinceMs.delete(error)
-    const { nowMs } = this.#simulation
-    for (const { error, what, details, mayPass } of failures) {
-      if (this.#told.has(error)) continue
-      const sinceMs = this.#failedSinceMs.get(error) ?? nowMs
-      this.#failedSinceMs.set(error, sinceMs)
-      if (mayPass && nowMs - sinceMs < PASSING_MS) continue
-      this.#told.add(error)
-      this.#failedSinceMs.delete(error)
-      const message = `${what} has stopped: ${error.message.replace(` [${error.code}]`, '')}`
-      throw new DruseError(error.code, message, { ...error.details, ...details, cause: error })
+    for (const life of this.#lives.values()) {
+      if (!life.process.isRunning) continue
+      for (const { error, what, details } of failuresOf(life)) {
+        if (this.#told.has(error)) continue
+        this.#told.add(error)
+        const message = `${what} has stopped: ${error.message.replace(` [${error.code}]`, '')}`
+        throw new DruseError(error.code, message, { ...error.details, ...details, cause: error })
+      }
     }
   }
 
@@ -370,17 +357,16 @@ interface Failure {
   readonly error: DruseError
   readonly what: string
   readonly details: object
-  readonly mayPass: boolean
 }
 
-function failuresOf({ name, app, failure, wasFrozen: mayPass }: InstanceLife): Failure[] {
+function failuresOf({ name, app, failure }: InstanceLife): Failure[] {
   if (failure !== undefined) {
-    return [{ error: failure, what: `Instance ${name}`, details: { instance: name }, mayPass: false }]
+    return [{ error: failure, what: `Instance ${name}`, details: { instance: name } }]
   }
   return app.health.tasks.flatMap(({ task, error }) =>
     error === undefined
       ? []
-      : [{ error, what: `Task ${task} of ${name}`, details: { instance: name, task }, mayPass }],
+      : [{ error, what: `Task ${task} of ${name}`, details: { instance: name, task } }],
   )
 }
 
