@@ -10,17 +10,18 @@ import { type CommittedRecord, type PartitionEnds, readCommitted, recordsRead } 
 import { judgeBank, judgeSums } from './bank-law.ts'
 import { judgeChanges } from './changes-law.ts'
 import { judgeCounts } from './counts-law.ts'
-import { judgeInputs } from './input-law.ts'
+import { type Fed, judgeInputs } from './input-law.ts'
 import { type Ledger, readLedger } from './ledger.ts'
 import { judgeLists } from './lists-law.ts'
 import { changelogOf, creditsOf, topicsOf } from './names.ts'
-import { type CommittedInput, OffsetSampler } from './offset-sampler.ts'
+import { type CommittedInput, OFFSETS } from './offset-law.ts'
+import { OffsetSampler } from './offset-sampler.ts'
 import { AvroValues, judgeOrders } from './orders-law.ts'
 import { judgePairs } from './pairs-law.ts'
 import { judgeRaw } from './raw-law.ts'
-import { type Entries, grouped, idOf, int64Of, type Topics, textOf } from './records.ts'
+import { byPartition, type Entries, idOf, int64Of, type Topics, textOf } from './records.ts'
 import { judgeRefused } from './refused-law.ts'
-import { readState, regionNames } from './state.ts'
+import { readState, regionNames, type StoredState } from './state.ts'
 import { judgeRegion, judgeState, type RegionModel } from './state-law.ts'
 import { Verdict } from './verdict.ts'
 
@@ -38,6 +39,8 @@ export interface CheckOptions {
   readonly watched?: string | undefined
   /** Directories may have been moved aside, for they were damaged on purpose. Default false. */
   readonly mayMoveAside?: boolean
+  /** How long a transaction may still be open. Default 40 000 ms: brokers end those that are over time by then. */
+  readonly patienceMs?: number
 }
 
 export interface Checked {
@@ -51,79 +54,146 @@ export interface Checked {
   readonly aborted: number
 }
 
+/** All there is to be judged. */
+export interface Evidence {
+  readonly prefix: string
+  readonly ledger: Ledger
+  readonly topics: ReadonlyMap<string, readonly CommittedRecord[]>
+  readonly ends: readonly PartitionEnds[]
+  /** Undefined: brokers did not tell. */
+  readonly committed: readonly CommittedInput[] | undefined
+  readonly state: StoredState
+  /** By topic, as `topics`; undefined: nobody has read along. */
+  readonly watched: ReadonlyMap<string, readonly CommittedRecord[]> | undefined
+  readonly values: AvroValues | undefined
+}
+
 /** A transaction that is over time is ended by the broker within this. */
 const PATIENCE_MS = 40_000
 
 export async function check(options: CheckOptions): Promise<Checked> {
-  const { brokers, prefix, stateDirs, registryUrl, watched, mayMoveAside = false } = options
+  const verdict = new Verdict()
+  const evidence = await gather(options, verdict)
+  const fed = judge(evidence, verdict)
+  if (options.mayMoveAside !== true) {
+    for (const aside of evidence.state.aside) verdict.say('C7 state', `${aside} was moved aside`)
+  }
+  return { violations: verdict.violations, aborted: evidence.ledger.aborted.length, ...fed }
+}
+
+/** Metadata that are not the application's are a violation. */
+export async function gather(options: CheckOptions, verdict: Verdict): Promise<Evidence> {
+  const { brokers, prefix, stateDirs, registryUrl, watched, patienceMs = PATIENCE_MS } = options
   const ledger = await readLedger(options.ledger)
   if (ledger === undefined) throw new Error(`${options.ledger} is no ledger`)
-  const verdict = new Verdict()
+  if (ledger.plan.orders && registryUrl === undefined) throw new Error('There are orders: name the registry')
+  const names = topicNames(prefix, ledger)
   const directory = await mkdtemp(join(tmpdir(), 'druse-check-'))
   try {
-    const names = topicNames(prefix, ledger)
-    const read = { brokers, directory, topics: [...names.values()], patienceMs: PATIENCE_MS }
-    const ends = await readCommitted(read)
-    const records = new Map<string, readonly CommittedRecord[]>()
-    for (const [name, topic] of names) records.set(name, inOrder(await recordsRead(directory, topic)))
-    const topics: Topics = (name) => records.get(name) ?? []
+    const ends = await readCommitted({ brokers, directory, topics: [...names.values()], patienceMs })
+    const topics = await recordsOf(directory, names)
     const values = registryUrl === undefined ? undefined : new AvroValues(registryUrl)
-    if (ledger.plan.orders && values === undefined) throw new Error('There are orders: name the registry')
-    for (const name of ['orders', 'totals', 'spend-changelog']) await values?.prepare(topics(name))
-    const fed = judgeTopics(prefix, ledger, topics, values, verdict)
-    judgeEnds(ends, verdict)
-    const committed = await readOffsets(brokers, prefix, verdict)
-    judgeProgress(committed, inputEnds(prefix, ledger, ends), verdict)
-    const state = await readState(stateDirs)
-    judgeState(state, committed, topics, verdict)
-    if (!mayMoveAside) {
-      for (const aside of state.aside) verdict.say('C7 state', `${aside} was moved aside`)
+    for (const name of ['orders', 'totals', 'spend-changelog']) await values?.prepare(topics.get(name) ?? [])
+    return {
+      prefix,
+      ledger,
+      topics,
+      ends,
+      committed: await readOffsets(brokers, prefix, verdict),
+      state: await readState(stateDirs),
+      watched: watched === undefined ? undefined : await recordsOf(watched, watchedNames(prefix)),
+      values,
     }
-    if (watched !== undefined) await judgeWatched(watched, prefix, topics, verdict)
-    return { violations: verdict.violations, aborted: ledger.aborted.length, ...fed }
   } finally {
     await rm(directory, { recursive: true })
   }
 }
 
+export function judge(evidence: Evidence, verdict: Verdict): Fed {
+  const { prefix, ledger, ends, committed, state, watched, values } = evidence
+  const topics: Topics = (name) => evidence.topics.get(name) ?? []
+  const fed = judgeTopics(prefix, ledger, topics, values, verdict)
+  judgeEnds(ends, verdict)
+  if (committed === undefined) verdict.say(OFFSETS, 'the committed offsets cannot be read')
+  else {
+    judgeProgress(committed, inputEnds(prefix, ledger, ends), verdict)
+    judgeState(state, committed, topics, verdict)
+  }
+  if (watched !== undefined) judgeWatched(watched, topics, verdict)
+  return fed
+}
+
 /** C1, C4, and that the regions' changelogs are what the models say. */
-export function judgeTopics(
+function judgeTopics(
   prefix: string,
   ledger: Ledger,
   topics: Topics,
   values: AvroValues | undefined,
   verdict: Verdict,
-): { readonly records: number; readonly transactions: number } {
+): Fed {
   const fed = judgeInputs(ledger, topics, verdict)
   const text = (value: Buffer): string => textOf(value)
-  const region = (name: string, entries: Entries, meaning: RegionModel['meaning']): void =>
-    judgeRegion(name, topics, { entries, meaning }, verdict)
-  region('counts', judgeCounts(topics, verdict), int64Of)
-  region('balances', judgeBank(topics, verdict), int64Of)
-  judgeSums(topics('balances-changelog'), verdict)
-  region('lists', judgeLists(topics, verdict), text)
-  judgePairs(topics, verdict)
-  region('live', judgeChanges(topics, verdict), text)
-  judgeRaw(topics, verdict)
-  judgeRefused(prefix, topics, verdict)
+  const region = (name: string, law: Law, meaning: RegionModel['meaning']): void =>
+    attempt(name, verdict, () =>
+      judgeRegion(name, topics, { entries: law(topics, verdict), meaning }, verdict),
+    )
+  region('counts', judgeCounts, int64Of)
+  region('balances', judgeBank, int64Of)
+  region('lists', judgeLists, text)
+  region('live', judgeChanges, text)
+  attempt('sums', verdict, () => judgeSums(topics('balances-changelog'), verdict))
+  attempt('pairs', verdict, () => judgePairs(topics, verdict))
+  attempt('copies', verdict, () => judgeRaw(topics, verdict))
+  attempt('refused', verdict, () => judgeRefused(prefix, topics, verdict))
   if (values !== undefined) {
-    region('spend', judgeOrders(ledger, topics, values, verdict), (value) => values.read(value))
+    region(
+      'spend',
+      () => judgeOrders(ledger, topics, values, verdict),
+      (value) => values.read(value),
+    )
   }
   return fed
+}
+
+type Law = (topics: Topics, verdict: Verdict) => Entries
+
+/** What a law cannot even read breaks it. */
+function attempt(name: string, verdict: Verdict, law: () => void): void {
+  try {
+    law()
+  } catch (error) {
+    verdict.say(`C1 ${name}`, `cannot be read: ${(error as Error).message}`)
+  }
 }
 
 /** By the name that laws use. */
 function topicNames(prefix: string, { plan }: Ledger): ReadonlyMap<string, string> {
   const regions = regionNames.filter((name) => plan.orders || name !== 'spend')
   return new Map([
-    ...topicsOf(prefix).all.map(({ topic }) => [topic.slice(prefix.length), topic] as const),
+    ...watchedNames(prefix),
     ...regions.map((name) => [`${name}-changelog`, changelogOf(prefix, name)] as const),
     ['credits', creditsOf(prefix).topic],
   ])
 }
 
-const inOrder = (records: CommittedRecord[]): CommittedRecord[] =>
-  records.sort((a, b) => a.partition - b.partition || a.offset - b.offset)
+const watchedNames = (prefix: string): ReadonlyMap<string, string> =>
+  new Map(topicsOf(prefix).all.map(({ topic }) => [topic.slice(prefix.length), topic]))
+
+/** By partition; within one as they were read. */
+async function recordsOf(
+  directory: string,
+  names: ReadonlyMap<string, string>,
+): Promise<ReadonlyMap<string, readonly CommittedRecord[]>> {
+  const topics = new Map<string, readonly CommittedRecord[]>()
+  for (const [name, topic] of names) {
+    const records = await recordsRead(directory, topic)
+    topics.set(
+      name,
+      records.sort((a, b) => a.partition - b.partition),
+    )
+  }
+  return topics
+}
 
 /** C5: no transaction is left open. */
 function judgeEnds(ends: readonly PartitionEnds[], verdict: Verdict): void {
@@ -140,12 +210,10 @@ async function readOffsets(
   brokers: string,
   prefix: string,
   verdict: Verdict,
-): Promise<readonly CommittedInput[]> {
+): Promise<readonly CommittedInput[] | undefined> {
   const sampler = new OffsetSampler({ brokers, prefix }, verdict)
   try {
-    const committed = (await sampler.sample()) ?? (await sampler.sample())
-    if (committed === undefined) verdict.say('C3 offsets', 'the committed offsets cannot be read')
-    return committed ?? []
+    return (await sampler.sample()) ?? (await sampler.sample())
   } finally {
     await sampler.close()
   }
@@ -168,24 +236,22 @@ function judgeProgress(
   for (const { topic, partition, highWatermark } of ends) {
     const offset = offsets.get(`${topic}/${partition}`)
     if (offset === highWatermark) continue
-    verdict.say('C3 offsets', `${topic}/${partition} is committed at ${offset}, it ends at ${highWatermark}`)
+    verdict.say(OFFSETS, `${topic}/${partition} is committed at ${offset}, it ends at ${highWatermark}`)
   }
 }
 
 /** C6: who read along saw what there is. */
-async function judgeWatched(
-  watched: string,
-  prefix: string,
+function judgeWatched(
+  watched: ReadonlyMap<string, readonly CommittedRecord[]>,
   topics: Topics,
   verdict: Verdict,
-): Promise<void> {
-  for (const { topic } of topicsOf(prefix).all) {
-    const place = (record: CommittedRecord): string => `${record.offset} (${idOf(record)})`
-    const seen = grouped(await recordsRead(watched, topic), ({ partition }) => String(partition))
-    const there = grouped(topics(topic.slice(prefix.length)), ({ partition }) => String(partition))
+): void {
+  const place = (record: CommittedRecord): string => `${record.offset} (${idOf(record)})`
+  for (const [name, records] of watched) {
+    const [seen, there] = [byPartition(records), byPartition(topics(name))]
     for (const partition of new Set([...seen.keys(), ...there.keys()])) {
       const [along = [], final = []] = [seen.get(partition), there.get(partition)]
-      verdict.same('C6 watched', `${topic}/${partition}`, final.map(place), along.map(place))
+      verdict.same('C6 watched', `${name}/${partition}`, final.map(place), along.map(place))
     }
   }
 }

@@ -1,5 +1,15 @@
 /** W1: per key the numbers from 1 up, one for each input, in its order. */
-import { byPartition, type Entries, grouped, idOf, int64Of, isPoison, keyOf, type Topics } from './records.ts'
+import {
+  byPartition,
+  type Entries,
+  grouped,
+  idOf,
+  int64Of,
+  isPoison,
+  keyOf,
+  type Topics,
+  timedIdOf,
+} from './records.ts'
 import type { Verdict } from './verdict.ts'
 
 const LAW = 'C1 counts'
@@ -14,7 +24,13 @@ export function judgeCounts(topics: Topics, verdict: Verdict): Entries {
   for (const [key, fed] of inputs) {
     const counted = outputs.get(key) ?? []
     const where = `key ${Buffer.from(key, 'hex')}`
-    verdict.same(LAW, where, fed.map(idOf), counted.map(idOf))
+    // The time of a count is the newest of what was counted.
+    let newest = 0
+    const expected = fed.map((record) => {
+      newest = Math.max(newest, record.timestamp)
+      return `${idOf(record)} of ${newest}`
+    })
+    verdict.same(LAW, where, expected, counted.map(timedIdOf))
     const numbers = counted.map(({ value }) => int64Of(value))
     const wrong = numbers.findIndex((number, i) => number !== String(i + 1))
     if (wrong >= 0) verdict.say(LAW, `${where}: at ${wrong} stands ${numbers[wrong]}`)

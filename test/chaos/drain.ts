@@ -6,7 +6,8 @@ import { kafkaWire } from '../../src/kafka/kafkajs.ts'
 import { partitionKey } from '../../src/kafka/partition-key.ts'
 import { listOffsets } from '../../src/kafka/topics.ts'
 import { creditsOf, topicsOf } from './names.ts'
-import { type CommittedInput, OffsetSampler } from './offset-sampler.ts'
+import type { CommittedInput } from './offset-law.ts'
+import { OffsetSampler } from './offset-sampler.ts'
 
 const LOOK_MS = 250
 

@@ -1,5 +1,5 @@
 /** W3: what comes out for a key are the prefixes of its list of inputs, each longer by one. */
-import { type Entries, grouped, idOf, isPoison, jsonOf, keyOf, type Topics } from './records.ts'
+import { type Entries, grouped, isPoison, jsonOf, keyOf, type Topics, timedIdOf } from './records.ts'
 import type { Verdict } from './verdict.ts'
 
 const LAW = 'C1 lists'
@@ -15,7 +15,7 @@ export function judgeLists(topics: Topics, verdict: Verdict): Entries {
     const where = `list ${Buffer.from(key, 'hex')}`
     const ids = fed.map((record) => jsonOf<{ id: string }>(record).id)
     const written = outputs.get(key) ?? []
-    verdict.same(LAW, where, ids, written.map(idOf))
+    verdict.same(LAW, where, fed.map(timedIdOf), written.map(timedIdOf))
     for (const [i, record] of written.entries()) {
       verdict.same(LAW, `${where}, ${i + 1} long`, ids.slice(0, i + 1), jsonOf<string[]>(record))
     }

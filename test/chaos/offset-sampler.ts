@@ -1,33 +1,12 @@
-/**
- * What the application has committed, by a client of its own. While a run is on it never goes back, and the inputs of a
- * task always belong to one commit.
- */
-import { createHash } from 'node:crypto'
+/** Looks at what the application has committed while a run is on, by a client of its own. */
 import { type Admin, Kafka, logLevel } from 'kafkajs'
 import { applicationOf, creditsOf, topicsOf } from './names.ts'
+import { type CommittedInput, OffsetLaw, parseCommitted } from './offset-law.ts'
 import { Verdict } from './verdict.ts'
-
-export interface CommittedInput {
-  readonly topic: string
-  readonly partition: number
-  readonly offset: number
-  readonly sequence: number
-  /** Of the task's life; the same for all inputs of a task. */
-  readonly incarnation: string
-  /** Positions in changelogs, by what `regionKey` makes of the region's name. */
-  readonly regions: Readonly<Record<string, number>>
-}
-
-/** How regions are called in metadata and in state directories. */
-export const regionKey = (name: string): string =>
-  createHash('sha256').update(`region ${name}`).digest('hex').slice(0, 8)
-
-const LAW = 'C3 offsets'
-const METADATA_FORMAT = 1
 
 export class OffsetSampler {
   readonly #verdict: Verdict
-  readonly #last = new Map<string, CommittedInput>()
+  readonly #law: OffsetLaw
   readonly #kafka: Kafka
   readonly #prefix: string
   #admin: Admin | undefined
@@ -39,6 +18,7 @@ export class OffsetSampler {
   ) {
     this.#prefix = prefix
     this.#verdict = verdict
+    this.#law = new OffsetLaw(verdict)
     this.#kafka = new Kafka({
       brokers: brokers.split(','),
       clientId: 'sampler',
@@ -68,7 +48,7 @@ export class OffsetSampler {
       return undefined
     }
     this.#samples += 1
-    this.#judge(committed)
+    this.#law.judge(committed)
     return committed
   }
 
@@ -92,52 +72,10 @@ export class OffsetSampler {
     return found.flatMap(({ topic, partitions }) =>
       partitions
         .filter(({ offset }) => Number(offset) >= 0)
-        .map(({ partition, offset, metadata }) =>
-          this.#parse(topic, partition, Number(offset), metadata ?? ''),
+        .flatMap(
+          ({ partition, offset, metadata }) =>
+            parseCommitted(topic, partition, Number(offset), metadata ?? '', this.#verdict) ?? [],
         ),
     )
-  }
-
-  #parse(topic: string, partition: number, offset: number, metadata: string): CommittedInput {
-    const [format, , sequence, incarnation, , repeated, , , , regions] = JSON.parse(metadata)
-    const where = `${topic}/${partition}@${offset}`
-    if (format !== METADATA_FORMAT) throw new Error(`${where} has metadata of format ${format}`)
-    if (repeated !== offset) this.#verdict.say(LAW, `${where}: its metadata is of ${repeated}`)
-    const parts = Object.entries(regions as Record<string, [number]>)
-    const positions = Object.fromEntries(parts.map(([key, [position]]) => [key, position]))
-    return { topic, partition, offset, sequence, incarnation, regions: positions }
-  }
-
-  #judge(committed: readonly CommittedInput[]): void {
-    const tasks = new Map<string, CommittedInput>()
-    for (const now of committed) {
-      const where = `${now.topic}/${now.partition}`
-      const say = (what: string): void => this.#verdict.say(LAW, `${where}: ${what}`)
-      const before = this.#last.get(where)
-      this.#last.set(where, now)
-      if (before !== undefined) {
-        if (now.incarnation !== before.incarnation) say('begun anew')
-        if (now.sequence < before.sequence) say(`sequence ${now.sequence} after ${before.sequence}`)
-        if (now.offset < before.offset) say(`offset ${now.offset} after ${before.offset}`)
-        if (now.sequence === before.sequence && now.offset !== before.offset) {
-          say(`sequence ${now.sequence} has offset ${before.offset}, then ${now.offset}`)
-        }
-        for (const [key, position] of Object.entries(before.regions)) {
-          const then = now.regions[key] ?? -1
-          if (then < position) say(`a region is at ${then} after ${position}`)
-        }
-      }
-      const other = tasks.get(now.incarnation)
-      tasks.set(now.incarnation, now)
-      if (other === undefined) continue
-      if (other.partition !== now.partition) say('its life is that of another task')
-      if (other.sequence !== now.sequence)
-        say(`sequence ${now.sequence}, ${other.topic} has ${other.sequence}`)
-      if (JSON.stringify(other.regions) !== JSON.stringify(now.regions)) say('its regions stand elsewhere')
-    }
-    for (const where of this.#last.keys()) {
-      const isThere = committed.some(({ topic, partition }) => `${topic}/${partition}` === where)
-      if (!isThere) this.#verdict.say(LAW, `${where}: its offset is gone`)
-    }
   }
 }

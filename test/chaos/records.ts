@@ -11,6 +11,8 @@ export function headerOf({ headers }: CommittedRecord, name: string): string | u
 
 /** The name of what it was made from; '?' where there is none. */
 export const idOf = (record: CommittedRecord): string => headerOf(record, 'id') ?? '?'
+/** Whatever is made of a record has its time, too. */
+export const timedIdOf = (record: CommittedRecord): string => `${idOf(record)} of ${record.timestamp}`
 export const isPoison = (record: CommittedRecord): boolean => headerOf(record, 'poison') !== undefined
 export const keyOf = ({ key }: CommittedRecord): string => (key === null ? 'null' : key.toString('hex'))
 export const textOf = (bytes: Buffer | null): string => (bytes === null ? 'null' : bytes.toString())

@@ -1,11 +1,12 @@
 /** C2: changelogs fold to what a model says; each state directory holds what its changelogs say, up to where it stands. */
 import type { CommittedRecord } from '../stack/committed.ts'
-import { type CommittedInput, regionKey } from './offset-sampler.ts'
+import { type CommittedInput, regionKey } from './offset-law.ts'
 import { byPartition, type Entries, fold, keyOf, type Topics } from './records.ts'
 import { regionNames, type StoredState, type StoredTask } from './state.ts'
 import type { Verdict } from './verdict.ts'
 
 const LAW = 'C2 state'
+const SHOWN = 60
 
 /** What the entries of a region should be, and how its values are read. */
 export interface RegionModel {
@@ -112,10 +113,16 @@ function compare(
 ): void {
   for (const [key, value] of expected) {
     const other = found.get(key)
-    if (other !== value) verdict.say(LAW, `${where}: key ${key} should have ${value}, ${whose} has ${other}`)
+    if (other === value) continue
+    verdict.say(LAW, `${where}: key ${end(key)} should have ${end(value)}, ${whose} has ${end(other)}`)
   }
   for (const [key, value] of found) {
-    if (!expected.has(key))
-      verdict.say(LAW, `${where}: ${whose} has ${value} for key ${key}, which should not be`)
+    if (expected.has(key)) continue
+    verdict.say(LAW, `${where}: ${whose} has ${end(value)} for key ${end(key)}, which should not be`)
   }
+}
+
+function end(text: string | undefined): string {
+  if (text === undefined) return 'nothing'
+  return text.length > SHOWN ? `…${text.slice(-SHOWN)}` : text
 }
