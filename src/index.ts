@@ -48,7 +48,15 @@ export {
 export * from './serde/index.ts'
 export { levelDisk, type MemoryDisk, memoryDisk } from './store/index.ts'
 export { consoleLogger, silentLogger, systemClock, systemRandom } from './system.ts'
-export type { ForwardOptions, ProcessContext, Processor } from './topology/process.ts'
+export type {
+  ForwardOptions,
+  ProcessContext,
+  Processor,
+  ProcessorSupplier,
+  ProcessRecord,
+  Timing,
+} from './topology/process.ts'
 export { StreamRecord } from './topology/record.ts'
 export type { Partitioner, PartitionerTarget, TopicChooser } from './topology/routing.ts'
+export type { Cancellable, PunctuationType, Punctuator } from './topology/time.ts'
 export type { ErrorPolicy, Header, OffsetReset, TopicPartition } from './types.ts'

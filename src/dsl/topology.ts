@@ -8,14 +8,23 @@ import type { StreamRecord } from '../topology/record.ts'
 import type { ErrorPolicy, OffsetReset } from '../types.ts'
 import { Stream } from './stream.ts'
 
-export interface TopologyOptions {
+export interface FailurePolicies {
   /** For records that cannot be decoded, of sources that do not say. Default 'fail'. */
   readonly onUndecodable?: ErrorPolicy
   /** For records whose processing throws, of sources that do not say. Default 'fail'. */
   readonly onFailure?: ErrorPolicy
 }
 
-export interface SourceOptions<K, V> extends TopologyOptions {
+export interface TopologyOptions extends FailurePolicies {
+  /**
+   * When a task has had no record for so long, and there is none to be read, its stream time goes on as the clock does:
+   * windows close, timers fire and results come although nothing new comes. Milliseconds. Default: never, as in Kafka
+   * Streams, where time stands still between records.
+   */
+  readonly idleAfterMs?: number
+}
+
+export interface SourceOptions<K, V> extends FailurePolicies {
   readonly key: Serde<K>
   readonly value: Serde<V>
   /** Event time in milliseconds since 1970, not negative. Default: the record's own timestamp. */
@@ -44,10 +53,8 @@ export class Topology {
 
   constructor(application: string, options: TopologyOptions = {}) {
     this.application = application
-    this.#builder = new GraphBuilder(application, {
-      onUndecodable: options.onUndecodable ?? 'fail',
-      onFailure: options.onFailure ?? 'fail',
-    })
+    const { onUndecodable = 'fail', onFailure = 'fail', idleAfterMs } = options
+    this.#builder = new GraphBuilder(application, { onUndecodable, onFailure }, idleAfterMs)
   }
 
   /** Reads one topic, or several of the same kind. */

@@ -183,6 +183,7 @@ export class Druse {
         random: this.#random,
         regionCacheBytes: this.#settings.regionCacheBytes,
         guarantee: this.#settings.processingGuarantee,
+        maxTaskIdleMs: this.#settings.maxTaskIdleMs,
       })
       globals = new GlobalRegions(surroundings)
       await globals.load(topics, (error) => this.#fail(error))

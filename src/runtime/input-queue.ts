@@ -35,6 +35,8 @@ export class InputQueue {
   #raw: RawRecord | undefined
   #head: Head | undefined
   #fetched: number
+  /** Where the input ended when it was last asked. */
+  #end: number | undefined
   /** Behind the last record that was taken. */
   #next = 0
   #waiting: Promise<void> | undefined
@@ -60,6 +62,11 @@ export class InputQueue {
   /** Why nothing comes out of it although records have been fetched: a schema registry that is down. */
   get waitingFor(): DruseError | undefined {
     return this.#waitingFor
+  }
+
+  /** Whether everything that there was when the broker was last asked has been fetched. */
+  get isCaughtUp(): boolean {
+    return this.#end !== undefined && this.#waiting === undefined && this.#fetched >= this.#end
   }
 
   /** What a commit says: the next record to process, else what will be fetched next, control records passed. */
@@ -114,9 +121,10 @@ export class InputQueue {
     this.#closing.abort()
   }
 
-  #add({ batches, nextOffset }: Delivery): undefined {
+  #add({ batches, nextOffset, lastStableOffset }: Delivery): undefined {
     this.#batches.push(...batches)
     this.#fetched = nextOffset
+    this.#end = lastStableOffset
   }
 
   #peekRaw(): RawRecord | undefined {

@@ -59,6 +59,12 @@ interface Numbers {
    * in them; without it they grow. Default 30 000 ms (`repartition.purge.interval.ms`).
    */
   readonly repartitionPurgeIntervalMs: number
+  /**
+   * How long a task that has records of one input waits for those of another that has none, so that they are taken in
+   * the order of their timestamps. 0: only for what is known to be on the brokers already; -1: for nothing.
+   * Default 0 (`max.task.idle.ms`).
+   */
+  readonly maxTaskIdleMs: number
   /** Of internal topics; -1 is the broker's default. Default -1 (`replication.factor`). */
   readonly replicationFactor: number
 }
@@ -94,8 +100,11 @@ const DEFAULTS: Numbers = {
   requestTimeoutMs: 30_000,
   metadataMaxAgeMs: 300_000,
   repartitionPurgeIntervalMs: 30_000,
+  maxTaskIdleMs: 0,
   replicationFactor: -1,
 }
+
+const LEAST: Partial<Record<keyof Numbers, number>> = { replicationFactor: -1, maxTaskIdleMs: -1 }
 
 /** Timers that are set for longer go off at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1
@@ -121,7 +130,7 @@ export function settingsOf(options: Partial<DruseSettings>): DruseSettings {
   const settings: Record<keyof Numbers, number> = { ...DEFAULTS }
   for (const name of Object.keys(DEFAULTS) as (keyof Numbers)[]) {
     const value = options[name] ?? DEFAULTS[name]
-    const least = name === 'replicationFactor' ? -1 : 1
+    const least = LEAST[name] ?? 1
     const most = name.endsWith('Ms') ? TIMER_MS_MAX : Number.MAX_SAFE_INTEGER
     const isInRange = Number.isSafeInteger(value) && value >= least && value <= most
     if (!isInRange || (name === 'replicationFactor' && value === 0)) {

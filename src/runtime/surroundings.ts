@@ -31,6 +31,7 @@ export interface SurroundingsOptions {
   readonly random: Random
   readonly regionCacheBytes: number
   readonly guarantee: ProcessingGuarantee
+  readonly maxTaskIdleMs: number
 }
 
 export class Surroundings implements TaskSurroundings {
@@ -43,6 +44,7 @@ export class Surroundings implements TaskSurroundings {
   /** Of sinks that choose their topic. */
   readonly chosenTopics: ChosenTopics
   readonly guarantee: ProcessingGuarantee
+  readonly maxTaskIdleMs: number
   readonly #topics: ReadonlyMap<string, TopicDescription>
   readonly #destinations: ReadonlyMap<string, TopicDestinations>
   readonly #codecs: ReadonlyMap<string, InputCodecs>
@@ -60,6 +62,7 @@ export class Surroundings implements TaskSurroundings {
       random,
       regionCacheBytes,
       guarantee,
+      maxTaskIdleMs,
     }: SurroundingsOptions,
     codecs: ReadonlyMap<string, InputCodecs>,
     entries: ReadonlyMap<string, TypedEntries<unknown, unknown>>,
@@ -71,6 +74,7 @@ export class Surroundings implements TaskSurroundings {
     this.random = random
     this.caches = new EntryCaches(regionCacheBytes)
     this.guarantee = guarantee
+    this.maxTaskIdleMs = maxTaskIdleMs
     this.#topics = topics
     this.#destinations = new Map(
       Array.from(topics.values(), (described) => [described.topic, destinationsOf(described)]),

@@ -301,7 +301,9 @@ function build(
     return new InputQueue(at, offset, surroundings.inputCodecs(at.topic), timestamp)
   })
   const { sequence, streamTimeMs } = committed
-  task = new Task({ id, inputs, parts, surroundings, sequence, streamTimeMs })
+  const { idleAfterMs } = surroundings.plan.graph
+  const { maxTaskIdleMs } = surroundings
+  task = new Task({ id, inputs, parts, surroundings, sequence, streamTimeMs, idleAfterMs, maxTaskIdleMs })
   const full = Object.fromEntries(
     planned.map(({ key, committed: region }) => [key, { ...region, position: reached.get(key) as number }]),
   )

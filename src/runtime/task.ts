@@ -5,7 +5,7 @@
  */
 import { DruseError } from '../errors.ts'
 import { recordBytesMax } from '../kafka/record-batch.ts'
-import type { Codec } from '../ports.ts'
+import type { Clock, Codec } from '../ports.ts'
 import type { ReadableRegion } from '../region/definition.ts'
 import type { EntryTable } from '../region/entry-table.ts'
 import type { RegionPart } from '../region/part.ts'
@@ -21,6 +21,7 @@ import type { Head, InputQueue } from './input-queue.ts'
 import { type Output, OutputLog } from './output-log.ts'
 import { type Destination, Placement, type TopicDestinations } from './placement.ts'
 import { type TaskId, taskName } from './plan.ts'
+import { RunningTime } from './task-time.ts'
 
 /** Everything outside of its own state that a task needs to turn records into effects. */
 export interface TaskSurroundings {
@@ -30,6 +31,7 @@ export interface TaskSurroundings {
   chosenOutput(node: SinkNode, topic: string): OutputTopic | Opening
   globalRegion(name: string): ReadableRegion<unknown, unknown>
   warn(details: object, message: string): void
+  readonly clock: Clock
 }
 
 /** The effects of a task since its last seal, final. */
@@ -51,6 +53,10 @@ export interface TaskOptions {
   /** As committed. */
   readonly sequence: number
   readonly streamTimeMs: number
+  /** See `TopologyOptions`. */
+  readonly idleAfterMs: number | undefined
+  /** See `DruseSettings`. */
+  readonly maxTaskIdleMs: number
 }
 
 export class Task {
@@ -62,8 +68,12 @@ export class Task {
   readonly #sources: Map<string, CompiledSource>
   /** Whether a failing record may have to be taken back alone. */
   readonly #undoable: boolean
+  readonly #time: RunningTime
+  readonly #clock: Clock
+  readonly #maxTaskIdleMs: number
+  /** Since when the task has waited for an input that has nothing, while others have. */
+  #waitingSinceMs: number | undefined
   #sequence: number
-  #streamTimeMs: number
   #outputs = new OutputLog()
   #outputBytes = 0
   #committedPositions: string
@@ -77,19 +87,24 @@ export class Task {
   /** Set with the failure itself, before anybody is told: nothing of it may be sealed in between. */
   #hasFailed = false
 
-  constructor({ id, inputs, parts, surroundings, sequence, streamTimeMs }: TaskOptions) {
+  constructor(options: TaskOptions) {
+    const { id, inputs, parts, surroundings, sequence } = options
     this.id = id
     this.name = taskName(id)
     this.inputs = inputs
     this.parts = parts
     this.#surroundings = surroundings
     this.#sequence = sequence
-    this.#streamTimeMs = streamTimeMs
+    this.#clock = surroundings.clock
+    this.#maxTaskIdleMs = options.maxTaskIdleMs
+    this.#time = new RunningTime({ ...options, clock: surroundings.clock })
     this.#sources = compile(id.sub, {
       region: (name) => parts.get(name) as RegionPart,
       globalRegion: (name) => surroundings.globalRegion(name),
       output: (node) => this.#output(node),
+      time: this.#time,
     })
+    this.#time.started()
     this.#undoable = isUndoable(id)
     this.#committedPositions = this.#positionsText()
   }
@@ -124,7 +139,9 @@ export class Task {
   /** Whether there is anything to commit. */
   get isDirty(): boolean {
     if (this.#hasFailed) return false
-    return this.#outputs.size > 0 || this.#positionsText() !== this.#committedPositions
+    if (this.#outputs.size > 0 || this.#positionsText() !== this.#committedPositions) return true
+    for (const { bytes } of this.parts.values()) if (bytes > 0) return true
+    return false
   }
 
   /** For the entries that operators put without a time. */
@@ -136,7 +153,7 @@ export class Task {
    * Errors, thrown or rejected: whatever policy 'fail' lets through. The task's effects are then to be dropped.
    */
   processNext(): boolean | Promise<void> {
-    if (this.#hasFailed) return false
+    if (this.#hasFailed || this.#busy !== undefined) return false
     const input = this.#nextInput()
     const head = input?.head()
     if (input === undefined || head === undefined) return false
@@ -147,22 +164,36 @@ export class Task {
       this.#finish(input, head)
       return true
     }
-    if (head.timestamp > this.#streamTimeMs) this.#streamTimeMs = head.timestamp
+    this.#time.advance(head.timestamp)
     const mark = this.#mark()
     try {
       const pending = compiled.step(head.record)
       if (pending !== undefined) {
-        this.#busy = this.#settle(pending, compiled, input, head, mark).finally(() => {
-          this.#busy = undefined
-        })
-        return this.#busy
+        return this.#beBusy(this.#settle(pending, compiled, input, head, mark))
       }
     } catch (error) {
       this.#takeBack(mark)
       this.#answer(compiled.source.onFailure, input, head, error)
     }
     this.#finish(input, head)
-    return true
+    if (!this.#time.isStreamTimeDue) return true
+    return this.#punctuate() ?? true
+  }
+
+  /** Until the clock comes to something, or may; undefined: never. */
+  get dueInMs(): number | undefined {
+    if (this.#busy !== undefined || this.#hasFailed) return undefined
+    const dueInMs = this.#time.dueInMs(this.#isIdle)
+    if (this.#waitingSinceMs === undefined) return dueInMs
+    const waitMs = Math.max(0, this.#waitingSinceMs + this.#maxTaskIdleMs - this.#clock.monotonicMs())
+    return Math.min(dueInMs ?? waitMs, waitMs)
+  }
+
+  /** What the clock has come to. Returns false when there is nothing; else as `processNext`. */
+  processDue(): false | Promise<void> {
+    if (this.#hasFailed || this.#busy !== undefined || !this.#time.isClockDue(this.#isIdle)) return false
+    this.#recordTimestamp = this.#time.wallClockMs
+    return this.#whileBusy(this.#time.onClock(this.#isIdle))
   }
 
   /** Makes the effects since the last seal final; the next ones go on top. Between records only. */
@@ -180,7 +211,7 @@ export class Task {
       outputs,
       overlays: new Map(Array.from(this.parts, ([name, part]) => [name, part.seal()])),
       positions: this.inputs.map(({ topic, partition, position: offset }) => ({ topic, partition, offset })),
-      streamTimeMs: this.#streamTimeMs,
+      streamTimeMs: this.#time.streamTimeMs,
       sequence: this.#sequence,
     }
   }
@@ -199,6 +230,50 @@ export class Task {
       this.#answer(compiled.source.onFailure, input, head, error)
     }
     this.#finish(input, head)
+    if (this.#time.isStreamTimeDue) await this.#punctuated()
+  }
+
+  #beBusy(work: Promise<void>): Promise<void> {
+    this.#busy = work.finally(() => {
+      this.#busy = undefined
+    })
+    return this.#busy
+  }
+
+  /** What is due by stream time. Its failure is no record's: the task stops. */
+  #punctuate(): void | Promise<void> {
+    this.#recordTimestamp = this.#time.streamTimeMs
+    try {
+      const pending = this.#time.punctuate()
+      if (pending !== undefined) return this.#whileBusy(pending)
+    } catch (error) {
+      this.#hasFailed = true
+      throw error
+    }
+  }
+
+  #whileBusy(work: Promise<void>): Promise<void> {
+    return this.#beBusy(
+      work.catch((error: unknown) => {
+        this.#hasFailed = true
+        throw error
+      }),
+    )
+  }
+
+  async #punctuated(): Promise<void> {
+    this.#recordTimestamp = this.#time.streamTimeMs
+    try {
+      await this.#time.punctuate()
+    } catch (error) {
+      this.#hasFailed = true
+      throw error
+    }
+  }
+
+  /** There is no record to take, and none to be read. */
+  get #isIdle(): boolean {
+    return this.inputs.every((input) => input.isCaughtUp && input.buffered === 0)
   }
 
   #finish(input: InputQueue, head: Head): void {
@@ -207,16 +282,31 @@ export class Task {
     this.#processed += 1
   }
 
+  /**
+   * The one with the lowest timestamp, once it is known what the others have: as Kafka Streams with `max.task.idle.ms`.
+   */
   #nextInput(): InputQueue | undefined {
     const [only] = this.inputs
     if (this.inputs.length === 1) return only
     let lowest: InputQueue | undefined
+    let isBehind = false
+    let isEmpty = false
     for (const input of this.inputs) {
       const timestamp = input.head()?.timestamp
-      if (timestamp === undefined) continue
-      if (lowest === undefined || timestamp < (lowest.head() as Head).timestamp) lowest = input
+      if (timestamp === undefined) {
+        if (!input.isCaughtUp) isBehind = true
+        isEmpty = true
+      } else if (lowest === undefined || timestamp < (lowest.head() as Head).timestamp) lowest = input
     }
-    return lowest
+    if (lowest === undefined || !isEmpty || this.#maxTaskIdleMs < 0) {
+      this.#waitingSinceMs = undefined
+      return lowest
+    }
+    if (isBehind) return undefined
+    if (this.#maxTaskIdleMs === 0) return lowest
+    const nowMs = this.#clock.monotonicMs()
+    this.#waitingSinceMs ??= nowMs
+    return nowMs - this.#waitingSinceMs >= this.#maxTaskIdleMs ? lowest : undefined
   }
 
   #mark(): number {

@@ -221,7 +221,7 @@ export class Worker {
         else {
           const worked = this.#processSlice()
           if (this.#commits.isDue(this.#tasks.slots)) this.#commits.start(this.#tasks.slots)
-          await this.#rest(worked ? 0 : this.#commits.dueInMs)
+          await this.#rest(worked ? 0 : this.#dueInMs)
         }
       }
     } finally {
@@ -233,6 +233,17 @@ export class Worker {
       await this.#commits.quiet()
       await this.#tasks.forgetAll()
     }
+  }
+
+  /** Until something is due by the clock; undefined: nothing is. */
+  get #dueInMs(): number | undefined {
+    let dueInMs = this.#commits.dueInMs ?? Number.POSITIVE_INFINITY
+    if (this.#membership !== undefined) {
+      for (const { status, taken } of this.#tasks.slots) {
+        if (status === 'running') dueInMs = Math.min(dueInMs, taken?.task.dueInMs ?? dueInMs)
+      }
+    }
+    return Number.isFinite(dueInMs) ? dueInMs : undefined
   }
 
   #order(order: Order): void {
@@ -306,11 +317,24 @@ export class Worker {
     for (let i = 0; i < slots.length; i++) {
       const slot = slots[(i + this.#turn) % slots.length] as Slot
       if (slot.status !== 'running' || slot.waitsForSeal || slot.taken?.task.busy) continue
-      if (this.#processTask(slot, (slot.taken as TakenTask).task, membership)) worked = true
+      const { task } = slot.taken as TakenTask
+      this.#onClock(slot, task, membership)
+      if (this.#processTask(slot, task, membership)) worked = true
       if (this.#commits.room <= 0 || clock.monotonicMs() >= untilMs) break
     }
     this.#turn += 1
     return worked
+  }
+
+  /** Time has come without a record. */
+  #onClock(slot: Slot, task: Task, membership: Membership): void {
+    const due = task.processDue()
+    if (due === false) return
+    this.#commits.touch(membership)
+    due.then(
+      () => this.#poke(),
+      (error: unknown) => this.#tasks.failIfCurrent(slot, task, error),
+    )
   }
 
   #processTask(slot: Slot, task: Task, membership: Membership): boolean {

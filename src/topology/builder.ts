@@ -11,7 +11,16 @@ const NAME = /^[A-Za-z0-9._-]{1,120}$/
 /** Leaves room for a number. */
 const AUTO_NAME_MAX = 100
 /** What an operator's context holds beside the regions. */
-const RESERVED_REGION_NAMES = new Set(['forward', 'streamTimeMs', '__proto__', 'constructor', 'prototype'])
+const RESERVED_REGION_NAMES = new Set([
+  'forward',
+  'schedule',
+  'streamTimeMs',
+  'wallClockMs',
+  'timers',
+  '__proto__',
+  'constructor',
+  'prototype',
+])
 
 /** For a stateless node, which nothing outlives: becomes a name when all those that were given are known. */
 export class AutoName {
@@ -36,15 +45,20 @@ export interface Policies {
 export class GraphBuilder {
   readonly application: string
   readonly policies: Policies
+  readonly #idleAfterMs: number | undefined
   readonly #nodes: NewNode[] = []
   readonly #names = new Set<string>()
   readonly #sourceTopics = new Set<string>()
   readonly #regions = new Map<string, Region>()
   readonly #globals = new Map<string, GlobalRegion>()
 
-  constructor(application: string, policies: Policies) {
+  constructor(application: string, policies: Policies, idleAfterMs: number | undefined) {
     this.application = checkName('application', application)
     this.policies = policies
+    if (idleAfterMs !== undefined && (!Number.isSafeInteger(idleAfterMs) || idleAfterMs < 1)) {
+      throw new DruseError('TOPOLOGY_INVALID', `idleAfterMs is ${idleAfterMs}: a whole number from 1`)
+    }
+    this.#idleAfterMs = idleAfterMs
     checkPolicies(policies)
   }
 
@@ -116,6 +130,7 @@ export class GraphBuilder {
     const keyless = takingKeyless(this.#nodes)
     const graph: Graph = {
       application: this.application,
+      idleAfterMs: this.#idleAfterMs,
       nodes: this.#nodes.map(
         (node, id) =>
           ({

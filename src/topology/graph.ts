@@ -4,6 +4,7 @@ import type { GlobalRegion, ReadableRegion, Region, TimedRegion } from '../regio
 import type { ErrorPolicy, OffsetReset } from '../types.ts'
 import type { StreamRecord } from './record.ts'
 import type { Partitioner, TopicChooser } from './routing.ts'
+import type { TaskTime } from './time.ts'
 
 export type NodeId = number
 
@@ -14,6 +15,7 @@ export type Step = (record: StreamRecord) => void | Promise<void>
 export interface NodeHost {
   region(name: string): TimedRegion<unknown, unknown>
   globalRegion(name: string): ReadableRegion<unknown, unknown>
+  readonly time: TaskTime
 }
 
 interface Common {
@@ -75,6 +77,8 @@ export type GraphNode = SourceNode | OperatorNode | SinkNode | RepartitionNode
 
 export interface Graph {
   readonly application: string
+  /** See `TopologyOptions`. */
+  readonly idleAfterMs: number | undefined
   /** By id; parents come before their children. */
   readonly nodes: readonly GraphNode[]
   readonly regions: ReadonlyMap<string, Region>

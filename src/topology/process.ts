@@ -4,13 +4,14 @@ import type { AnyRegion, RegionHandles } from '../region/definition.ts'
 import { isTimestamp } from '../region/layout.ts'
 import type { Header } from '../types.ts'
 import type { NodeHost, Step } from './graph.ts'
-import type { StreamRecord } from './record.ts'
+import { StreamRecord } from './record.ts'
 import { fanOut, operatorFailed } from './steps.ts'
+import type { Cancellable, PunctuationType, Punctuator } from './time.ts'
 
 export interface ForwardOptions {
-  /** Milliseconds since 1970, not negative. Default: that of the record being processed. */
+  /** Milliseconds since 1970, not negative. Default: that of the record being processed; in a punctuator, its time. */
   readonly timestamp?: number
-  /** Default: those of the record being processed. */
+  /** Default: those of the record being processed; in a punctuator, none. */
   readonly headers?: readonly Header[]
 }
 
@@ -20,16 +21,53 @@ export interface Forwarding<K, V> {
   forward(key: K, value: V, options?: ForwardOptions): void
 }
 
+/** What a processor knows of time. */
+export interface Timing {
+  /** The newest timestamp that the task has seen, that of the present record included; -1 before the first one. */
+  readonly streamTimeMs: number
+  /** The machine's clock, in milliseconds since 1970. */
+  readonly wallClockMs: number
+  /**
+   * Calls back again and again. `streamTime`: when the task's stream time reaches a multiple of the interval, for the
+   * first time with the first record; never without records, unless the topology has `idleAfterMs`. `wallClock`: when
+   * the interval has passed. However many were missed, there is one call, with the time that has come.
+   *
+   * The callback may use the regions and `forward`. If it throws, the task stops: it is no record's fault.
+   * A schedule lives as long as the task runs here: make those that are always wanted in `get` of a
+   * `ProcessorSupplier`. Of these, one of stream time is not called again after a restart for a time that it was called
+   * for before. Errors: OPTION_INVALID when the interval is no whole number from 1.
+   */
+  schedule(intervalMs: number, type: PunctuationType, punctuator: Punctuator): Cancellable
+}
+
 export type ProcessContext<Regions extends readonly AnyRegion[], K, V> = RegionHandles<Regions> &
-  Forwarding<K, V>
+  Forwarding<K, V> &
+  Timing
 
 /** A promise is waited for before the next record of the same task; other tasks go on meanwhile. */
-export type Processor<K, V, Regions extends readonly AnyRegion[], KO, VO> = (
+export type ProcessRecord<K, V, Regions extends readonly AnyRegion[], KO, VO> = (
   record: StreamRecord<K, V>,
   context: ProcessContext<Regions, KO, VO>,
 ) => void | Promise<void>
 
-type AnyProcessor = (record: StreamRecord, context: object) => void | Promise<void>
+/** Makes a processor for each task, as Kafka Streams' ProcessorSupplier does. */
+export interface ProcessorSupplier<K, V, Regions extends readonly AnyRegion[], KO, VO> {
+  /**
+   * Called when a task starts here, before its first record. What the processor keeps in variables is gone when the task
+   * starts anew: what has to last belongs into a region.
+   */
+  get(context: ProcessContext<Regions, KO, VO>): ProcessRecord<K, V, Regions, KO, VO>
+}
+
+export type Processor<K, V, Regions extends readonly AnyRegion[], KO, VO> =
+  | ProcessRecord<K, V, Regions, KO, VO>
+  | ProcessorSupplier<K, V, Regions, KO, VO>
+
+type AnyProcessor =
+  | ((record: StreamRecord, context: object) => void | Promise<void>)
+  | { get(context: object): (record: StreamRecord, context: object) => void | Promise<void> }
+
+const NO_HEADERS: readonly Header[] = []
 
 export function bindProcessor(
   name: string,
@@ -37,6 +75,7 @@ export function bindProcessor(
   processor: AnyProcessor,
 ): (host: NodeHost, children: readonly Step[]) => Step {
   return (host, children) => {
+    const { time } = host
     const next = fanOut(children)
     let current: StreamRecord | undefined
     let pending: Promise<void> | undefined
@@ -57,17 +96,33 @@ export function bindProcessor(
       // It is waited for when the processor is done, which may be later than its failure.
       pending?.catch(() => {})
     }
-    const context: Record<string, unknown> = { forward }
+    const schedule = (intervalMs: number, type: PunctuationType, punctuator: Punctuator): Cancellable =>
+      time.schedule(name, type, intervalMs, (timestampMs) => {
+        // Of no record: it comes from nowhere.
+        const record = new StreamRecord(null, null, timestampMs, NO_HEADERS, '', -1, -1)
+        return during(record, () => punctuator(timestampMs))
+      })
+    const context = Object.defineProperties(
+      { forward, schedule },
+      {
+        streamTimeMs: { enumerable: true, get: () => time.streamTimeMs },
+        wallClockMs: { enumerable: true, get: () => time.wallClockMs },
+      },
+    ) as Record<string, unknown>
     for (const { kind, name: region } of regions) {
       context[region] = kind === 'global' ? host.globalRegion(region) : host.region(region)
     }
+    const process = typeof processor === 'function' ? processor : processor.get(context)
 
-    return (record) => {
+    return (record) => during(record, () => process(record, context))
+
+    /** A call of the user's, with what it forwards. */
+    function during(record: StreamRecord, call: () => void | Promise<void>): void | Promise<void> {
       current = record
       pending = undefined
       let running: void | Promise<void>
       try {
-        running = processor(record, context)
+        running = call()
       } catch (error) {
         if (pending !== undefined) return finish(record, Promise.reject(error))
         current = undefined

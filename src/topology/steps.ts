@@ -43,6 +43,12 @@ export function operatorFailed(operator: string, record: StreamRecord, cause: un
   if (DruseError.is(cause, 'OPERATOR_FAILED')) return cause
   const { topic, partition, offset } = record
   const reason = cause instanceof Error ? cause.message : String(cause)
+  if (offset < 0) {
+    return new DruseError('OPERATOR_FAILED', `A punctuator of operator '${operator}' failed: ${reason}`, {
+      cause,
+      operator,
+    })
+  }
   return new DruseError(
     'OPERATOR_FAILED',
     `Operator '${operator}' failed on record ${topic}/${partition}@${offset}: ${reason}`,

@@ -1,0 +1,134 @@
+/** A task's time: moved by its records, and, when none come, by the clock if the topology wants that. */
+import { DruseError } from '../errors.ts'
+import type { Clock } from '../ports.ts'
+import { following, Punctuations } from '../topology/punctuation.ts'
+import type { Cancellable, PunctuationType, Punctuator, TaskTime } from '../topology/time.ts'
+
+/** Of `idleAfterMs`: from one step of idle time to the next. */
+const IDLE_STEP = 0.25
+const IDLE_STEP_MIN_MS = 10
+/** A wall clock may be set: it is looked at so often although nothing is due by it. */
+const LOOK_MS = 1_000
+
+export interface TaskTimeOptions {
+  readonly clock: Clock
+  /** As committed. */
+  readonly streamTimeMs: number
+  /** Undefined: stream time stands when no records come. */
+  readonly idleAfterMs: number | undefined
+}
+
+export class RunningTime implements TaskTime {
+  readonly #clock: Clock
+  readonly #idleAfterMs: number | undefined
+  readonly #ofStream = new Punctuations()
+  readonly #ofWallClock = new Punctuations()
+  readonly #idlers: ((streamTimeMs: number) => void | Promise<void>)[] = []
+  #streamTimeMs: number
+  #isStarting = true
+  /** When the last record came, and how late it was in stream time then. */
+  #recordAtMs: number
+  #recordTimeMs: number
+  #nextIdleStepMs: number
+
+  constructor({ clock, streamTimeMs, idleAfterMs }: TaskTimeOptions) {
+    this.#clock = clock
+    this.#streamTimeMs = streamTimeMs
+    this.#idleAfterMs = idleAfterMs
+    this.#recordAtMs = clock.monotonicMs()
+    this.#recordTimeMs = streamTimeMs
+    this.#nextIdleStepMs = this.#recordAtMs + (idleAfterMs ?? 0)
+  }
+
+  get streamTimeMs(): number {
+    return this.#streamTimeMs
+  }
+
+  get wallClockMs(): number {
+    return this.#clock.wallMs()
+  }
+
+  schedule(operator: string, type: PunctuationType, intervalMs: number, punctuator: Punctuator): Cancellable {
+    if (!Number.isSafeInteger(intervalMs) || intervalMs < 1) {
+      throw new DruseError(
+        'OPTION_INVALID',
+        `Operator '${operator}' schedules every ${intervalMs} ms: it has to be a whole number from 1`,
+        { operator },
+      )
+    }
+    if (type === 'wallClock') {
+      return this.#ofWallClock.add(this.wallClockMs + intervalMs, intervalMs, punctuator)
+    }
+    // What it has been called for before this start, it is not called for again.
+    const isKnown = this.#isStarting && this.#streamTimeMs >= 0
+    const firstMs = isKnown ? following(0, intervalMs, this.#streamTimeMs) : 0
+    return this.#ofStream.add(firstMs, intervalMs, punctuator)
+  }
+
+  onIdle(callback: (streamTimeMs: number) => void | Promise<void>): void {
+    // Operators are bound last to first.
+    this.#idlers.unshift(callback)
+  }
+
+  /** Every operator is bound: what is scheduled from now on begins now. */
+  started(): void {
+    this.#isStarting = false
+  }
+
+  /** A record is taken. */
+  advance(timestampMs: number): void {
+    if (timestampMs > this.#streamTimeMs) this.#streamTimeMs = timestampMs
+    if (this.#idleAfterMs === undefined) return
+    this.#recordAtMs = this.#clock.monotonicMs()
+    this.#recordTimeMs = this.#streamTimeMs
+    this.#nextIdleStepMs = this.#recordAtMs + this.#idleAfterMs
+  }
+
+  /** Whether stream time has come to something. */
+  get isStreamTimeDue(): boolean {
+    return this.#ofStream.nextMs <= this.#streamTimeMs
+  }
+
+  /** What stream time has come to. */
+  punctuate(): void | Promise<void> {
+    return this.#ofStream.run(this.#streamTimeMs)
+  }
+
+  /** Until the clock comes to something, or may; undefined: never. `isIdle`: there is no record to take. */
+  dueInMs(isIdle: boolean): number | undefined {
+    let dueInMs = Number.POSITIVE_INFINITY
+    const wallClockMs = this.#ofWallClock.nextMs
+    if (Number.isFinite(wallClockMs)) dueInMs = Math.min(LOOK_MS, wallClockMs - this.wallClockMs)
+    if (isIdle && this.#canIdle) {
+      dueInMs = Math.min(dueInMs, this.#nextIdleStepMs - this.#clock.monotonicMs())
+    }
+    return dueInMs === Number.POSITIVE_INFINITY ? undefined : Math.max(0, dueInMs)
+  }
+
+  isClockDue(isIdle: boolean): boolean {
+    if (this.#ofWallClock.nextMs <= this.wallClockMs) return true
+    return isIdle && this.#canIdle && this.#nextIdleStepMs <= this.#clock.monotonicMs()
+  }
+
+  /** What the clock has come to. */
+  async onClock(isIdle: boolean): Promise<void> {
+    await this.#ofWallClock.run(this.wallClockMs)
+    if (isIdle && this.#canIdle && this.#nextIdleStepMs <= this.#clock.monotonicMs()) await this.#idle()
+  }
+
+  get #canIdle(): boolean {
+    return this.#idleAfterMs !== undefined && this.#streamTimeMs >= 0
+  }
+
+  /** Stream time goes on from the last record as the clock does. */
+  async #idle(): Promise<void> {
+    const nowMs = this.#clock.monotonicMs()
+    const stepMs = Math.max(IDLE_STEP_MIN_MS, (this.#idleAfterMs as number) * IDLE_STEP)
+    this.#nextIdleStepMs = nowMs + stepMs
+    const streamTimeMs = Math.floor(this.#recordTimeMs + nowMs - this.#recordAtMs)
+    if (streamTimeMs <= this.#streamTimeMs) return
+    this.#streamTimeMs = streamTimeMs
+    for (const idler of this.#idlers) await idler(streamTimeMs)
+    await this.punctuate()
+  }
+}
