@@ -4,7 +4,7 @@
  */
 
 import { CODE } from '../kafka/error-codes.ts'
-import type { PartitionCode, Requests, Responses } from '../ports.ts'
+import type { Clock, PartitionCode, Requests, Responses } from '../ports.ts'
 import type { TopicPartition } from '../types.ts'
 import type { ControlType } from './batch-entry.ts'
 import type { Journal } from './journal.ts'
@@ -39,6 +39,10 @@ interface Pending {
 interface GroupOffsets {
   readonly committed: Map<string, TopicPartition & Committed>
   readonly pending: Map<bigint, Pending>
+  /** Of transactions that have ended, and not yet seen. */
+  readonly settling: Set<Pending>
+  /** Of what is committed in the store, be it seen or not. */
+  readonly newest: Map<string, number>
 }
 
 type CommitRequest = Requests['TxnOffsetCommit']
@@ -46,12 +50,14 @@ type CommitRequest = Requests['TxnOffsetCommit']
 export class CommittedOffsets {
   readonly #journal: Journal
   readonly #settings: BrokerSettings
+  readonly #clock: Clock
   readonly #groups = new Map<string, GroupOffsets>()
   #order = 0
 
-  constructor(journal: Journal, settings: BrokerSettings) {
+  constructor(journal: Journal, settings: BrokerSettings, clock: Clock) {
     this.#journal = journal
     this.#settings = settings
+    this.#clock = clock
   }
 
   /** The epoch under which a producer's offsets are pending; undefined: none are. */
@@ -87,10 +93,20 @@ export class CommittedOffsets {
     if (group === undefined || pending === undefined) return
     group.pending.delete(producerId)
     this.#savePending(groupId, producerId)
-    if (control === 'abort') return
-    for (const [name, place] of pending.offsets) {
-      if ((group.committed.get(name)?.order ?? 0) < place.order) this.#commitOne(groupId, place)
+    const offsets = control === 'abort' ? [] : [...pending.offsets]
+    const newer = offsets.filter(([name, { order }]) => order > (group.newest.get(name) ?? 0))
+    for (const [, place] of newer) this.#save(groupId, place)
+    const see = (): void => {
+      group.settling.delete(pending)
+      for (const [name, place] of newer) {
+        const isGone = !pending.offsets.has(name)
+        if (!isGone && (group.committed.get(name)?.order ?? 0) < place.order) group.committed.set(name, place)
+      }
     }
+    if (this.#settings.asynchronousOffsets) {
+      group.settling.add(pending)
+      this.#clock.wake(0, see)
+    } else see()
   }
 
   /** Too much metadata keeps only that partition out. */
@@ -109,6 +125,11 @@ export class CommittedOffsets {
 
   #commitOne(groupId: string, place: TopicPartition & Committed): void {
     this.#group(groupId).committed.set(placeName(place), place)
+    this.#save(groupId, place)
+  }
+
+  #save(groupId: string, place: TopicPartition & Committed): void {
+    this.#group(groupId).newest.set(placeName(place), place.order)
     const record: OffsetRecord = { groupId, ...place }
     this.#journal.put(offsetKey(groupId, place), toJson(record))
   }
@@ -121,7 +142,8 @@ export class CommittedOffsets {
         const name = placeName({ topic, partition })
         const nothing = { topic, partition, errorCode: CODE.NONE, offset: -1, metadata: '' }
         if (group === undefined) return nothing
-        if (requireStable && [...group.pending.values()].some(({ offsets }) => offsets.has(name))) {
+        const open = [...group.pending.values(), ...group.settling]
+        if (requireStable && open.some(({ offsets }) => offsets.has(name))) {
           return { ...nothing, errorCode: CODE.UNSTABLE_OFFSET_COMMIT }
         }
         const committed = group.committed.get(name)
@@ -133,10 +155,14 @@ export class CommittedOffsets {
 
   /** The topic has gone, and its offsets with it. */
   forgetTopic(topic: string): void {
-    for (const [groupId, { committed, pending }] of this.#groups) {
+    for (const [groupId, { committed, pending, settling, newest }] of this.#groups) {
+      for (const { offsets } of settling) {
+        for (const [name, place] of offsets) if (place.topic === topic) offsets.delete(name)
+      }
       for (const [name, place] of committed) {
         if (place.topic !== topic) continue
         committed.delete(name)
+        newest.delete(name)
         this.#journal.remove(offsetKey(groupId, place))
       }
       for (const [producerId, { offsets }] of pending) {
@@ -149,7 +175,9 @@ export class CommittedOffsets {
 
   /** While opening. */
   restoreCommitted({ groupId, ...place }: OffsetRecord): void {
-    this.#group(groupId).committed.set(placeName(place), place)
+    const group = this.#group(groupId)
+    group.committed.set(placeName(place), place)
+    group.newest.set(placeName(place), place.order)
     this.#order = Math.max(this.#order, place.order)
   }
 
@@ -163,7 +191,7 @@ export class CommittedOffsets {
   #group(groupId: string): GroupOffsets {
     let group = this.#groups.get(groupId)
     if (group === undefined) {
-      group = { committed: new Map(), pending: new Map() }
+      group = { committed: new Map(), pending: new Map(), settling: new Set(), newest: new Map() }
       this.#groups.set(groupId, group)
     }
     return group

@@ -58,7 +58,7 @@ export class EmbeddedBroker {
     const context = this.#context
     const journal = this.#journal
     this.#cache = new BatchCache(context.settings.cacheBytesMax, journal)
-    this.#offsets = new CommittedOffsets(journal, context.settings)
+    this.#offsets = new CommittedOffsets(journal, context.settings, context.clock)
     this.#topics = new Topics({
       context,
       journal,

@@ -28,6 +28,11 @@ export interface BrokerSettings {
   readonly transactionMaxTimeoutMs: number
   /** `transaction.abort.timed.out.transaction.cleanup.interval.ms`. Default 10000. */
   readonly transactionCleanUpIntervalMs: number
+  /**
+   * The offsets of a transaction are seen a moment after its end is complete, as with the group coordinator of Kafka up to
+   * 3.9. Default false: at once, as with its successor.
+   */
+  readonly asynchronousOffsets: boolean
   /** Of batches kept in memory beside a store, over all partitions. Default 64 MiB. */
   readonly cacheBytesMax: number
   /** `log.cleaner.min.cleanable.ratio`: compact a log by itself when this share of it is dirty. Default 0.5. */
@@ -46,6 +51,7 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   groupInitialRebalanceDelayMs: 0,
   transactionMaxTimeoutMs: 900_000,
   transactionCleanUpIntervalMs: 10_000,
+  asynchronousOffsets: false,
   cacheBytesMax: 64 * 1024 * 1024,
   minCleanableRatio: 0.5,
   cleanableBytesMin: 4 * 1024 * 1024,

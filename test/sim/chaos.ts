@@ -144,7 +144,7 @@ export class Chaos implements Fates {
       if (part !== undefined) return inPart(request, part.pick(codes)) ?? 'deliver'
     }
     if (request.api === 'Fetch') {
-      const small = this.draws('smallFetch', what, 0.3)
+      const small = this.draws('smallFetch', what, 0.15)
       if (small !== undefined) return smaller(request, small.pick([1, 90, 200]))
     }
     if (!WITHOUT_CODE.has(request.api)) {

@@ -50,6 +50,9 @@ const MINIMISE_RUNS = 500
 // Before anything is imported that it may change.
 if (values.mutant !== undefined) (await import('./mutation.ts')).apply(values.mutant)
 
+// Of errors that are part of a run, and there are many, nobody looks at the stack.
+if (values.seed === undefined && values.case === undefined) Error.stackTraceLimit = 0
+
 let unhandled: unknown
 process.on('unhandledRejection', (reason) => {
   unhandled ??= reason
@@ -106,10 +109,11 @@ async function runSeeds(): Promise<void> {
     }
   }
   const held = Math.max(1, count - failed)
+  const { user, system } = process.cpuUsage()
   const each = (sum: number, digits: number): string => (sum / held).toFixed(digits)
   console.log(`faults: ${Array.from(faults, ([kind, n]) => `${kind} ${n}`).join(', ')}`)
   console.log(
-    `${count} seeds from ${start}, ${failed} failed; ${(count / (seconds() - minimising)).toFixed(1)} seeds/s, ${each(events, 0)} events, ${each(effects, 0)} effects and ${each(transactions, 1)} transactions per seed`,
+    `${count} seeds from ${start}, ${failed} failed; ${(count / (seconds() - minimising)).toFixed(1)} seeds/s, ${(count / ((user + system) / 1e6)).toFixed(1)} per second of a core, ${each(events, 0)} events, ${each(effects, 0)} effects and ${each(transactions, 1)} transactions per seed`,
   )
   process.exitCode = failed === 0 && count > 0 ? 0 : 1
 }

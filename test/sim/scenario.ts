@@ -93,10 +93,32 @@ async function open(seed: number, { trace, only, happened }: SeedOptions) {
     commitRecords: random.pick([1, 4, 20, 20_000]),
     bufferedRecordsPerPartition: random.pick([1, 4, 1_000]),
     regionCacheBytes: random.pick([1, 1 << 20]),
+    commitBytes: random.pick([1, 1 << 24, 1 << 24]),
+    transactionTimeoutMs: random.pick([450, 2_000, 2_000]),
+    sessionTimeoutMs: random.pick([700, 1_500, 4_000]),
+    rebalanceTimeoutMs: random.pick([600, 2_000]),
+    requestTimeoutMs: random.pick([200, 1_000, 1_000]),
+    fetchMaxWaitMs: random.pick([100, 400, 400]),
+    metadataMaxAgeMs: random.pick([250, 5_000]),
+    repartitionPurgeIntervalMs: random.pick([25, 700]),
+  }
+  const broker = {
+    transactionCleanUpIntervalMs: random.pick([60, 500]),
+    asynchronousOffsets: random.chance(0.5),
   }
   const store = random.pick(['persistent', 'persistent', 'memory'] as const)
   const isStatic = random.chance(0.25)
-  const world = await World.open({ seed, trace, partitions, nodes, fates: chaos, settings, store, isStatic })
+  const world = await World.open({
+    seed,
+    trace,
+    partitions,
+    nodes,
+    fates: chaos,
+    settings,
+    broker,
+    store,
+    isStatic,
+  })
   chaos.cluster = world.cluster
   const pauseMaxMs = random.pick([50, 300, 900])
   const feed = random.fork()

@@ -4,6 +4,7 @@
  */
 
 import { EmbeddedBroker } from '../../src/embedded/embedded-broker.ts'
+import type { BrokerSettings } from '../../src/embedded/settings.ts'
 import { Druse, type DruseOptions, type MemoryDisk, memoryDisk } from '../../src/index.ts'
 import type { Clock, Logger, Outcome, Request, Store, Wire, Write } from '../../src/ports.ts'
 import { META_KEY, readStoreValue, regionPrefix } from '../../src/region/layout.ts'
@@ -55,6 +56,7 @@ export interface WorldOptions {
   readonly nodes?: number
   readonly fates: Fates
   readonly settings?: Partial<DruseOptions>
+  readonly broker?: Partial<BrokerSettings>
   /** Of one of the regions. Default 'persistent'. */
   readonly store?: 'persistent' | 'memory'
   /** Instances are static members, under their names. */
@@ -218,7 +220,13 @@ export class World {
       wake: (delayMs, callback) => machine.clock.wake(delayMs > 0 ? delayMs : fates.brokerLagMs(), callback),
     }
     const store = await this.#brokerDisk.open('broker')
-    this.#broker = await EmbeddedBroker.open({ store, clock, random: simulation.random.fork(), ...BROKER })
+    this.#broker = await EmbeddedBroker.open({
+      store,
+      clock,
+      random: simulation.random.fork(),
+      ...BROKER,
+      ...this.#options.broker,
+    })
   }
 
   get isStatic(): boolean {
