@@ -42,6 +42,15 @@ export type Fault = (typeof FAULTS)[number]
 /** There are far fewer operations of disks than requests. */
 const DISK_FAULTS: ReadonlySet<Fault> = new Set(['diskCrash', 'diskFull'])
 const NODE_FAULTS: ReadonlySet<Fault> = new Set(['leaderMove', 'coordinatorMove', 'nodeDown'])
+const MILD_FAULTS: ReadonlySet<Fault> = new Set([
+  'smallFetch',
+  'markers',
+  'rebalance',
+  'clock',
+  'brokerClock',
+])
+/** By which something can be appended after others have taken over. */
+const UNFENCED: ReadonlySet<Fault> = new Set(['pause', 'lateRequest', 'lose', 'crash', 'lateAnswer'])
 /** Of the seeds that have a kind of fault. */
 const SHARE = 0.45
 /** Of instances that die: enough for a run, and it has to end. */
@@ -52,6 +61,8 @@ export interface ChaosOptions {
   readonly seed: number
   /** Several: what they lead moves. */
   readonly nodes: number
+  /** Without all that may make an instance do something again. */
+  readonly isMild?: boolean
   /** Of the faults that the seed has, only these happen: their names. Default: all. */
   readonly only?: ReadonlySet<string> | undefined
 }
@@ -77,12 +88,13 @@ export class Chaos implements Fates {
   #deaths = 0
   #pauses = 0
 
-  constructor(random: SeededRandom, { seed, nodes, only }: ChaosOptions) {
+  constructor(random: SeededRandom, { seed, nodes, isMild = false, only }: ChaosOptions) {
     this.#seed = seed
     this.#only = only
     this.#random = random
     const rate = (fault: Fault): number => {
       const found = random.chance(SHARE) ? (DISK_FAULTS.has(fault) ? 0.01 : 0.001) * 40 ** random.next() : 0
+      if (isMild && !MILD_FAULTS.has(fault)) return 0
       return nodes === 1 && NODE_FAULTS.has(fault) ? 0 : found
     }
     this.rates = Object.fromEntries(FAULTS.map((fault) => [fault, rate(fault)])) as Record<Fault, number>
@@ -95,6 +107,11 @@ export class Chaos implements Fates {
 
   get kinds(): readonly Fault[] {
     return FAULTS.filter((fault) => this.rates[fault] > 0)
+  }
+
+  /** Nobody's requests can have come after others had taken over. */
+  get isFenced(): boolean {
+    return !this.kinds.some((kind) => UNFENCED.has(kind))
   }
 
   get counts(): ReadonlyMap<Fault, number> {

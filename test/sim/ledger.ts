@@ -42,15 +42,20 @@ export class Ledger {
   readonly changes = new Map<string, Change[]>()
   /** Records committed so far, by topic. */
   readonly counts = new Map<string, number>()
+  /** Their timestamps. */
+  readonly ids = new Map<string, Set<number>>()
   transactions = 0
   /** Transactions that instances have committed, by their names. */
   readonly commits = new Map<string, number>()
   readonly #open = new Map<bigint, Open>()
   readonly #seen = new Set<string>()
   readonly #broken: (law: string) => void
+  readonly #isExact: boolean
 
-  constructor(broken: (law: string) => void) {
+  /** `isExact`: under exactly-once; else nothing is told of transactions. */
+  constructor(broken: (law: string) => void, isExact: boolean) {
     this.#broken = broken
+    this.#isExact = isExact
   }
 
   carriedOut(who: string, request: Request, response: unknown): void {
@@ -70,6 +75,7 @@ export class Ledger {
       case 'OffsetCommit': {
         // A tool's are its own.
         if (request.groupId !== APPLICATION || who === TOOL) return
+        if (!this.#isExact) return
         this.#broken('offsets were committed outside of a transaction')
         const offsets: Open['offsets'] = new Map()
         const { partitions } = response as Responses['OffsetCommit']
@@ -137,7 +143,7 @@ export class Ledger {
       }))
       if (!header.isTransactional) {
         if (who === TOOL) continue
-        this.#broken(`records in ${place} are of no transaction`)
+        if (this.#isExact) this.#broken(`records in ${place} are of no transaction`)
         this.#publish([{ topic, partition, records }])
         continue
       }
@@ -163,6 +169,9 @@ export class Ledger {
     const ends = new Map<string, number>()
     for (const { topic, partition, records } of appended) {
       this.counts.set(topic, (this.counts.get(topic) ?? 0) + records.length)
+      const ids = this.ids.get(topic) ?? new Set()
+      this.ids.set(topic, ids)
+      for (const { timestamp } of records) ids.add(timestamp)
       ends.set(`${topic}/${partition}`, (records.at(-1)?.offset ?? -1) + 1)
       if (!topic.endsWith('-changelog')) continue
       const place = `${topic}/${partition}`

@@ -39,7 +39,8 @@ async function readCommitted(world: World, topic: string, partition: number): Pr
       const header = readBatchHeader(bytes, at)
       if (header === undefined) break
       const { producerId } = header
-      if (header.isControl) {
+      if (!header.isTransactional) committed.push(...recordsIn(bytes, header, at))
+      else if (header.isControl) {
         if (controlTypeOf(bytes, at, header) === 'commit') committed.push(...(open.get(producerId) ?? []))
         open.delete(producerId)
       } else open.set(producerId, [...(open.get(producerId) ?? []), ...recordsIn(bytes, header, at)])
@@ -55,11 +56,60 @@ async function readCommitted(world: World, topic: string, partition: number): Pr
   return committed.sort((a, b) => a.offset - b.offset)
 }
 
-export async function checkOutcome(world: World, fed: readonly Fed[]): Promise<void> {
-  const read = async (topic: string): Promise<RawRecord[][]> => {
-    const partitions = Array.from({ length: world.partitions }, (_, i) => i)
-    return Promise.all(partitions.map((partition) => readCommitted(world, topic, partition)))
+function readParts(world: World, topic: string): Promise<RawRecord[][]> {
+  const partitions = Array.from({ length: world.partitions }, (_, i) => i)
+  return Promise.all(partitions.map((partition) => readCommitted(world, topic, partition)))
+}
+
+/**
+ * Under at-least-once: nothing is lost, nothing is made up, and what comes for the first time comes in order. With the
+ * counts of groups, which may count twice, and never too little. `isFenced`: nobody has appended after others had taken
+ * over; else regions may have gone back.
+ */
+export async function checkAtLeastOnce(world: World, fed: readonly Fed[], isFenced: boolean): Promise<void> {
+  const check = (topic: string, parts: readonly RawRecord[][], wanted: readonly Fed[]): void => {
+    const left = new Map(wanted.map((record) => [record.id, record]))
+    const known = new Map(left)
+    for (const [partition, records] of parts.entries()) {
+      const newest = new Map<string, number>()
+      const counted = new Map<string, Set<number>>()
+      for (const { timestamp: id, key, value, offset } of records) {
+        const where = `${topic}/${partition}@${offset}: ${id}`
+        const input = known.get(id)
+        if (input === undefined) {
+          world.broken(`${where} was never fed`)
+          continue
+        }
+        const isFirst = left.delete(id)
+        if (topic === COPIES && (!same(input.key, key) || !same(input.value, value)))
+          world.broken(`${where} is not what was fed`)
+        if (topic === TALLIES) {
+          const group = String(key)
+          const ids = counted.get(group) ?? new Set()
+          counted.set(group, ids.add(id))
+          const { count } = decodeTally(value as Buffer)
+          if (isFenced && count < ids.size)
+            world.broken(`${where} has count ${count}, ${ids.size} of ${group} are there`)
+        }
+        if (key === null || !isFirst) continue
+        const source = `${key.toString('hex')} ${input.topic}/${input.partition}`
+        if ((newest.get(source) ?? -1) > id) world.broken(`${where} comes after ${newest.get(source)}`)
+        newest.set(source, id)
+      }
+    }
+    if (left.size > 0) world.broken(`${topic} lacks ${[...left.keys()].join(' ')}`)
   }
+  check(
+    COPIES,
+    await readParts(world, COPIES),
+    fed.filter(({ topic }) => topic === INPUT),
+  )
+  check(TALLIES, await readParts(world, TALLIES), fed)
+  world.assertLaws()
+}
+
+export async function checkOutcome(world: World, fed: readonly Fed[]): Promise<void> {
+  const read = (topic: string): Promise<RawRecord[][]> => readParts(world, topic)
   checkCopies(
     world,
     await read(COPIES),

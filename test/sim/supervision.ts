@@ -7,8 +7,8 @@ import type { Instance, World } from './world.ts'
 /** Whether as much has been committed as was fed. */
 export function hasComeOut(world: World, { committed }: Feeder): boolean {
   const copies = committed.filter(({ topic }) => topic === INPUT).length
-  const { counts } = world.ledger
-  return (counts.get(COPIES) ?? 0) >= copies && (counts.get(TALLIES) ?? 0) >= committed.length
+  const { ids } = world.ledger
+  return (ids.get(COPIES)?.size ?? 0) >= copies && (ids.get(TALLIES)?.size ?? 0) >= committed.length
 }
 
 export function isOver({ process, failure, app }: Instance): boolean {

@@ -114,7 +114,7 @@ export class World {
     this.partitions = partitions
     this.#fates = fates
     this.#options = options
-    this.ledger = new Ledger((law) => this.broken(law))
+    this.ledger = new Ledger((law) => this.broken(law), this.isExact)
     this.observer = this.simulation.process('observer')
     const of = (process: SimProcess): Instance | undefined => this.#names.get(process)
     this.cluster = new SimCluster(this.simulation, () => this.broker, {
@@ -229,6 +229,11 @@ export class World {
     })
   }
 
+  /** Under exactly-once. */
+  get isExact(): boolean {
+    return this.#options.settings?.processingGuarantee !== 'at_least_once'
+  }
+
   get isStatic(): boolean {
     return this.#options.isStatic === true
   }
@@ -316,6 +321,8 @@ export class World {
 
   /** Everything committed so far: what a query may see at most. */
   async checkQueries(): Promise<void> {
+    // Otherwise they may see what is seen again.
+    if (!this.isExact) return this.assertLaws()
     for (const { app, regions, process, hasStarted, failure, isClosing } of this.instances) {
       if (!process.isRunning || !hasStarted || failure !== undefined || isClosing) continue
       const region = app.region(regions.counts)
@@ -362,6 +369,7 @@ export class World {
   }
 
   async #checkTask(path: string, store: Store): Promise<void> {
+    if (!this.isExact) return
     const meta = path.startsWith('tasks/') ? readMeta(store) : undefined
     if (meta?.sequence === null && this.#options.compacts) return
     if (meta !== undefined) await this.#checkStore(path, store, meta)
@@ -401,6 +409,7 @@ export class World {
   }
 
   #writing(path: string, writes: readonly Write[]): void {
+    if (!this.isExact) return
     for (const [key, value] of writes) {
       if (key.length !== 1 || key[0] !== META_KEY[0] || value === null) continue
       this.#checkSequence(path, JSON.parse(Buffer.from(value).toString()) as StoreMeta)
