@@ -5,6 +5,7 @@
 import { Stage } from './stage.ts'
 import { DIRECTORY_STORIES } from './stories/directories.ts'
 import { INSTANCE_STORIES } from './stories/instances.ts'
+import { ELECTION_STORIES } from './stories/elections.ts'
 import { OFFSET_STORIES } from './stories/offsets.ts'
 import { PATIENCE_STORIES } from './stories/patience.ts'
 import type { Story } from './stories/story.ts'
@@ -12,6 +13,7 @@ import { TOPIC_STORIES } from './stories/topics.ts'
 
 export const STORIES: readonly Story[] = [
   ...TOPIC_STORIES,
+  ...ELECTION_STORIES,
   ...OFFSET_STORIES,
   ...DIRECTORY_STORIES,
   ...INSTANCE_STORIES,
