@@ -4,8 +4,8 @@
  */
 import { Stage } from './stage.ts'
 import { DIRECTORY_STORIES } from './stories/directories.ts'
-import { INSTANCE_STORIES } from './stories/instances.ts'
 import { ELECTION_STORIES } from './stories/elections.ts'
+import { INSTANCE_STORIES } from './stories/instances.ts'
 import { OFFSET_STORIES } from './stories/offsets.ts'
 import { PATIENCE_STORIES } from './stories/patience.ts'
 import type { Story } from './stories/story.ts'
