@@ -4,6 +4,8 @@ export { SplitStream } from './dsl/split-stream.ts'
 export { type RepartitionOptions, type SinkOptions, Stream } from './dsl/stream.ts'
 export { Table } from './dsl/table.ts'
 export { type SourceOptions, Topology, type TopologyOptions } from './dsl/topology.ts'
+export { WindowedStream } from './dsl/windowed-stream.ts'
+export type { EmitStrategy, WindowOptions } from './dsl/windowed-table.ts'
 export type { EmbeddedBroker } from './embedded/embedded-broker.ts'
 export { DruseError, ERROR_KINDS, type ErrorCode, type ErrorKind } from './errors.ts'
 export type { Compression } from './kafka/compression.ts'
@@ -59,4 +61,9 @@ export type {
 export { StreamRecord } from './topology/record.ts'
 export type { Partitioner, PartitionerTarget, TopicChooser } from './topology/routing.ts'
 export type { Cancellable, PunctuationType, Punctuator } from './topology/time.ts'
+export {
+  hoppingWindows,
+  type TimeWindows,
+  tumblingWindows,
+} from './topology/windows.ts'
 export type { ErrorPolicy, Header, OffsetReset, TopicPartition } from './types.ts'

@@ -362,6 +362,8 @@ export interface Serde<T> {
   }
   /** False when equal values may have different bytes over time (a schema id in the framing): no region key. */
   readonly stableBytes: boolean
+  /** Of a key's bytes, those that choose the partition: a windowed key goes where its key does. Default: all. */
+  partitionBytes?(bytes: Uint8Array): Uint8Array
 }
 
 // --- Time, chance, log ----------------------------------------------------------------------------------------

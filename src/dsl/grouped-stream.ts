@@ -4,9 +4,11 @@ import type { AnyRegion, Region } from '../region/definition.ts'
 import { int64 } from '../serde/index.ts'
 import { type AggregateOptions, bindAggregate } from '../topology/aggregate.ts'
 import type { Processor } from '../topology/process.ts'
+import type { SessionWindows, SlidingWindows, TimeWindows } from '../topology/windows.ts'
 import type { Place, Serdes } from './place.ts'
 import { Stream } from './stream.ts'
 import { regionView, Table } from './table.ts'
+import { SessionWindowedStream, WindowedStream } from './windowed-stream.ts'
 
 /** Records grouped by key: each aggregation keeps one value per key in a region of its own, under the name you give. */
 export class GroupedStream<K, V> {
@@ -46,6 +48,19 @@ export class GroupedStream<K, V> {
     options: { readonly key?: Serde<K>; readonly value: Serde<A> },
   ): Table<Name, K, A> {
     return this.#aggregate(name, initial, aggregator, options)
+  }
+
+  /**
+   * Groups by window too: `tumblingWindows`, `hoppingWindows`, `slidingWindows` or `sessionWindows`. Keys of the results
+   * are `Windowed`.
+   */
+  windowedBy(windows: TimeWindows | SlidingWindows): WindowedStream<K, V>
+  windowedBy(windows: SessionWindows): SessionWindowedStream<K, V>
+  windowedBy(
+    windows: TimeWindows | SlidingWindows | SessionWindows,
+  ): WindowedStream<K, V> | SessionWindowedStream<K, V> {
+    if (windows.kind === 'session') return new SessionWindowedStream(this.place, windows)
+    return new WindowedStream(this.place, windows)
   }
 
   /** The general operator over the grouped records: see `Stream.process`. */

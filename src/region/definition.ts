@@ -1,5 +1,7 @@
 /** Regions as the topology sees them: what they are called and hold, and what an operator may do with them. */
 import type { Serde } from '../ports.ts'
+import type { OperatorTimes } from './operator-times.ts'
+import type { TimedKeys } from './timed-keys.ts'
 
 /** A partitioned region: part p belongs to task p and is logged in its changelog topic. */
 export interface Region<Name extends string = string, K = unknown, V = unknown> {
@@ -8,6 +10,13 @@ export interface Region<Name extends string = string, K = unknown, V = unknown> 
   readonly key: Serde<K>
   readonly value: Serde<V>
   readonly store: 'persistent' | 'memory'
+  /** Of a region whose keys stand in time. */
+  readonly timed?: TimedEntries
+}
+
+export interface TimedEntries extends TimedKeys {
+  /** Entries are gone when the newest time in the region is this much later than theirs. */
+  readonly retentionMs: number
 }
 
 /** A replicated region: a full copy of a topic in every process, read-only to operators. */
@@ -60,6 +69,8 @@ export interface WritableRegion<K, V> extends ReadableRegion<K, V> {
 export interface TimedRegion<K, V> extends WritableRegion<K, V> {
   entry(key: K): { readonly value: V; readonly timestamp: number } | undefined
   putAt(key: K, value: V, timestamp: number): void
+  /** Of the operators that use the region; only of a region whose keys stand in time. */
+  readonly times: OperatorTimes
 }
 
 export type RegionHandle<R> =

@@ -8,15 +8,20 @@
  */
 import { DruseError } from '../errors.ts'
 import type { Store, Write } from '../ports.ts'
+import { Windowed } from '../serde/windowed.ts'
 import type { KeyRange, TimedRegion } from './definition.ts'
 import type { EntryCache } from './entry-cache.ts'
 import { EntryTable, idOf, type Place } from './entry-table.ts'
 import { readStoreValue } from './layout.ts'
+import { OperatorTimes } from './operator-times.ts'
 import { type ByteRange, readRange } from './range.ts'
 import type { TypedEntries } from './typed.ts'
 
 /** Of a record in a batch: lengths, deltas and the batch's own head, generously. */
 const RECORD_OVERHEAD_BYTES = 128
+
+/** Under it stand the times of the operators. */
+const TIMES_ID = ''
 
 /** The bytes of a key, in the forms in which they are needed. */
 interface KeyBytes {
@@ -28,6 +33,7 @@ interface KeyBytes {
 
 export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   readonly name: string
+  readonly times: OperatorTimes
   readonly #entries: TypedEntries<K, V>
   readonly #store: Store
   #cache: EntryCache | undefined
@@ -59,6 +65,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     this.#maxRecordBytes = options.maxRecordBytes
     this.#now = options.now
     this.#undo = options.undoable ? [] : undefined
+    this.times = new OperatorTimes(this.#storedTimes())
   }
 
   /** Of the current overlay, roughly. */
@@ -123,7 +130,9 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
 
   /** From here on `undo` takes back what is written. */
   mark(): void {
-    if (this.#undo !== undefined) this.#undo.length = 0
+    if (this.#undo === undefined) return
+    this.#undo.length = 0
+    this.times.mark()
   }
 
   /** Takes back the writes since the mark: the record they came from has failed and is left out. */
@@ -132,12 +141,14 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
       this.#current.reset(id, before)
       this.#cache?.forget(id)
     }
+    this.times.undo()
     this.mark()
   }
 
   /** Closes the current overlay for a commit and opens the next one on top. At most one is sealed at a time. */
   seal(): EntryTable {
     if (this.#sealed !== undefined) throw new Error(`region ${this.name} has a sealed overlay already`)
+    if (this.times.isChanged) this.#current.set(TIMES_ID, this.#now(), this.times.seal())
     const sealed = this.#current
     this.#sealed = sealed
     this.#sealedIsCommitted = false
@@ -203,12 +214,18 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     const topicKey = this.#entries.encodeKey(key)
     const orderedKey = this.#entries.toOrdered(topicKey)
     const bytes = { topicKey, orderedKey, id: idOf(orderedKey) }
-    // What an object looks like inside may change.
-    if (typeof key !== 'object') {
+    // What an object looks like inside may change; those that operators make themselves do not.
+    if (typeof key !== 'object' || key instanceof Windowed) {
       this.#lastKey = key
       this.#lastBytes = bytes
     }
     return bytes
+  }
+
+  #storedTimes(): Uint8Array | undefined {
+    if (this.#entries.timed === undefined) return undefined
+    const stored = this.#store.getSync(this.#entries.prefix)
+    return stored && readStoreValue(stored).value
   }
 
   /** What operators see under a key, in the form of the store; null: nothing. */

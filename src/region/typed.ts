@@ -1,7 +1,7 @@
 /** Between typed keys and values and their bytes, for one region. */
 import { DruseError } from '../errors.ts'
 import type { Codec, Serde, Write } from '../ports.ts'
-import type { KeyRange } from './definition.ts'
+import type { KeyRange, TimedEntries } from './definition.ts'
 import { afterPrefix, regionPrefix, storeKey, storeValue } from './layout.ts'
 import type { ByteRange } from './range.ts'
 
@@ -23,8 +23,12 @@ export class TypedEntries<K, V> {
   readonly #key: Codec<K>
   readonly toOrdered: (bytes: Uint8Array) => Uint8Array
   readonly #fromOrdered: (bytes: Uint8Array) => Uint8Array
+  /** Of a key in topics, what chooses its partition. */
+  readonly partitionBytes: (bytes: Uint8Array) => Uint8Array
+  /** Set: keys stand in time, and the one of no bytes is not an entry's: see operator-times.ts. */
+  readonly timed: TimedEntries | undefined
 
-  constructor(name: string, serde: Serde<K>, key: Codec<K>, value: Codec<V>) {
+  constructor(name: string, serde: Serde<K>, key: Codec<K>, value: Codec<V>, timed?: TimedEntries) {
     this.name = name
     this.prefix = regionPrefix(name)
     this.end = afterPrefix(this.prefix) as Uint8Array
@@ -32,6 +36,8 @@ export class TypedEntries<K, V> {
     this.#key = key
     this.toOrdered = serde.ordered?.toOrdered ?? identity
     this.#fromOrdered = serde.ordered?.fromOrdered ?? identity
+    this.partitionBytes = serde.partitionBytes ?? identity
+    this.timed = timed
   }
 
   /** As in topics. */
@@ -78,13 +84,18 @@ export class TypedEntries<K, V> {
     const from = gte ?? gt
     const to = lte ?? lt
     return {
-      from: from === undefined ? undefined : this.toOrdered(this.encodeKey(from)),
-      fromInclusive: gte !== undefined,
+      from: from === undefined ? this.#first : this.toOrdered(this.encodeKey(from)),
+      fromInclusive: gt === undefined,
       to: to === undefined ? undefined : this.toOrdered(this.encodeKey(to)),
       toInclusive: lte !== undefined,
       reverse,
       limit,
     }
+  }
+
+  /** The key of no bytes is left out, where it is not an entry's. */
+  get #first(): Uint8Array | undefined {
+    return this.timed && Uint8Array.of(0)
   }
 
   #checkOne(one: string, bound: K | undefined, other: string, otherBound: K | undefined): void {

@@ -64,7 +64,8 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
 
   async get(key: unknown): Promise<unknown> {
     if (!this.#byKey) return this.#find(key)
-    const partition = partitionFor(this.#entries.encodeKey(key), Math.max(1, this.#count))
+    const bytes = this.#entries.partitionBytes(this.#entries.encodeKey(key))
+    const partition = partitionFor(bytes, Math.max(1, this.#count))
     const part = this.#part(partition)
     if (part !== undefined) return part.committedGet(key)
     throw this.#unavailable(partition)

@@ -110,7 +110,8 @@ export class Surroundings implements TaskSurroundings {
     for (const region of [...graph.regions.values(), ...graph.globals.values()]) {
       const topic = region.kind === 'global' ? region.topic : changelogTopic(graph.application, region.name)
       const { key, value } = await open(topic, region.key, region.value, region.kind !== 'global')
-      entries.set(region.name, new TypedEntries(region.name, region.key, key, value))
+      const timed = region.kind === 'partitioned' ? region.timed : undefined
+      entries.set(region.name, new TypedEntries(region.name, region.key, key, value, timed))
     }
     return new Surroundings(options, codecs, entries)
   }
@@ -167,6 +168,10 @@ export class Surroundings implements TaskSurroundings {
 
   globalRegion(name: string): RegionReplica {
     return this.#globals.get(name) as RegionReplica
+  }
+
+  debug(details: object, message: string): void {
+    this.log.debug(details, message)
   }
 
   warn(details: object, message: string): void {

@@ -21,6 +21,8 @@ export interface TaskHealth {
   readonly waitingFor: DruseError | undefined
   /** Records processed since the task began here. */
   readonly processed: number
+  /** How often a record was left out of a window that had closed, since the task began here. */
+  readonly late: number
 }
 
 /**
@@ -83,6 +85,7 @@ export class TaskTable {
       error: status === 'failed' ? error : undefined,
       waitingFor: status === 'running' ? taken?.task.waitingFor : waitingFor,
       processed: taken?.task.processed ?? 0,
+      late: taken?.task.late ?? 0,
     }))
   }
 

@@ -10,7 +10,7 @@ import type { ReadableRegion } from '../region/definition.ts'
 import type { EntryTable } from '../region/entry-table.ts'
 import type { RegionPart } from '../region/part.ts'
 import { type CompiledSource, compile } from '../topology/compile.ts'
-import type { RepartitionNode, SinkNode, SourceNode, Step } from '../topology/graph.ts'
+import type { LateRecord, RepartitionNode, SinkNode, SourceNode, Step } from '../topology/graph.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import type { TopicChooser } from '../topology/routing.ts'
 import { operatorFailed } from '../topology/steps.ts'
@@ -30,6 +30,7 @@ export interface TaskSurroundings {
   /** Of a topic that was chosen for a record; on its way when it is not known yet. */
   chosenOutput(node: SinkNode, topic: string): OutputTopic | Opening
   globalRegion(name: string): ReadableRegion<unknown, unknown>
+  debug(details: object, message: string): void
   warn(details: object, message: string): void
   readonly clock: Clock
 }
@@ -84,6 +85,7 @@ export class Task {
   /** Topics that the record under way waits for. */
   readonly #openings = new Set<Opening>()
   #processed = 0
+  #late = 0
   /** Set with the failure itself, before anybody is told: nothing of it may be sealed in between. */
   #hasFailed = false
 
@@ -101,6 +103,7 @@ export class Task {
     this.#sources = compile(id.sub, {
       region: (name) => parts.get(name) as RegionPart,
       globalRegion: (name) => surroundings.globalRegion(name),
+      late: (late) => this.#leaveOut(late),
       output: (node) => this.#output(node),
       time: this.#time,
     })
@@ -112,6 +115,11 @@ export class Task {
   /** Records taken from the inputs since this task began here. */
   get processed(): number {
     return this.#processed
+  }
+
+  /** How often a record was left out of a window because it came too late, since this task began here. */
+  get late(): number {
+    return this.#late
   }
 
   get busy(): Promise<void> | undefined {
@@ -344,6 +352,17 @@ export class Task {
     })
   }
 
+  /** The one place where late records end. */
+  #leaveOut({ operator, record, streamTimeMs, windowEnd }: LateRecord): void {
+    const { topic, partition, offset, timestamp } = record
+    const origin = { topic, partition, offset, timestamp }
+    this.#late += 1
+    this.#surroundings.debug(
+      { task: this.name, operator, ...origin, streamTimeMs, windowEnd },
+      'task: a record came too late for its window',
+    )
+  }
+
   #output(node: SinkNode | RepartitionNode): Step {
     const { topic } = node
     if (typeof topic === 'function') return this.#chosenOutput(node as SinkNode, topic)
@@ -377,16 +396,18 @@ export class Task {
     this.#send(node, opened, record)
   }
 
-  #send({ name, partitioner }: SinkNode | RepartitionNode, output: OutputTopic, record: StreamRecord): void {
+  #send(node: SinkNode | RepartitionNode, output: OutputTopic, record: StreamRecord): void {
+    const { name, partitioner } = node
     const { destinations } = output
     const { topic } = destinations[0] as Destination
     try {
       const key = encode(output.key, record.key, 'key', topic)
       const value = encode(output.value, record.value, 'value', topic)
+      const placed = key === null ? null : (node.key.partitionBytes?.(key) ?? key)
       const to =
         partitioner === undefined
-          ? this.#placement.byKey(destinations, key)
-          : this.#placement.chosen(partitioner, destinations, key, record)
+          ? this.#placement.byKey(destinations, placed)
+          : this.#placement.chosen(partitioner, destinations, placed, record)
       this.#emit({ to, timestamp: record.timestamp, key, value, headers: record.headers })
     } catch (error) {
       throw operatorFailed(name, record, error)

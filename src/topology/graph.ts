@@ -16,6 +16,17 @@ export interface NodeHost {
   region(name: string): TimedRegion<unknown, unknown>
   globalRegion(name: string): ReadableRegion<unknown, unknown>
   readonly time: TaskTime
+  /** A record came after its window had closed, and is left out of it. */
+  late(late: LateRecord): void
+}
+
+export interface LateRecord {
+  readonly operator: string
+  readonly record: StreamRecord
+  /** The newest that the operator has seen. */
+  readonly streamTimeMs: number
+  /** The end of the window that has closed. */
+  readonly windowEnd: number
 }
 
 interface Common {

@@ -2,8 +2,9 @@
 import type { Family } from './build.ts'
 import { aggregations } from './topologies/aggregations.ts'
 import { stateless } from './topologies/stateless.ts'
+import { windows } from './topologies/windows.ts'
 
-export const built: Family = { ...stateless, ...aggregations }
+export const built: Family = { ...stateless, ...aggregations, ...windows }
 
 /** May be absent. */
 export const optional: readonly string[] = [
@@ -32,10 +33,7 @@ export const pending: readonly string[] = [
   'fk-join-left',
   'headers-join',
   'headers-processor',
-  'hopping-aggregate',
-  'hopping-count-grace',
   'hopping-emit-final',
-  'merge-then-window',
   'process-values',
   'processor-cancel',
   'processor-forward',
@@ -87,9 +85,5 @@ export const pending: readonly string[] = [
   'table-table-outer',
   'timestamp-extractor',
   'to-table',
-  'tumbling-aggregate',
-  'tumbling-count-grace',
-  'tumbling-count-no-grace',
   'tumbling-emit-final',
-  'tumbling-reduce',
 ]

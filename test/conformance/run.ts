@@ -3,6 +3,7 @@
  * through repartition topics. Only what is committed counts.
  */
 import {
+  bytes,
   type Clock,
   Druse,
   type Logger,
@@ -24,7 +25,7 @@ import { inputTopics, subTopologies } from '../../src/topology/subtopologies.ts'
 import { Stage } from '../runtime/stage.ts'
 import type { Build } from './build.ts'
 import type { Case, CaseEntry, CaseRecord } from './case.ts'
-import { encoded, shown } from './text.ts'
+import { encoded, shown, shownKey } from './text.ts'
 
 export interface Outcomes {
   readonly outputs: Record<string, CaseEntry[]>
@@ -73,7 +74,7 @@ class Run {
     const topology = new Topology(recorded.topology)
     build(topology, (sink, key, value) => {
       this.#seen[sink] ??= []
-      this.#seen[sink].push({ key: shown(key), value: shown(value) })
+      this.#seen[sink].push({ ...shownKey(key), value: shown(value) })
     })
     this.#graph = topology.build()
     this.#inputs = subTopologies(this.#graph)
@@ -112,14 +113,14 @@ class Run {
     const serdes = this.#serdes.get(topic)
     if (serdes === undefined) throw new Error(`the topology reads no topic ${topic}`)
     const context = { topic, registry: undefined, writes: true }
-    const bytes = async (part: 'key' | 'value', given: string | null): Promise<Uint8Array | null> => {
+    const encode = async (part: 'key' | 'value', given: string | null): Promise<Uint8Array | null> => {
       const codec = await serdes[part].open({ ...context, part })
       return given === null ? null : codec.encode(encoded(serdes[part], given))
     }
     await this.#stage.produce({ topic, partition: 0 }, [
       {
-        key: await bytes('key', key),
-        value: await bytes('value', value),
+        key: await encode('key', key),
+        value: await encode('value', value),
         timestamp: ts,
         headers: headers.map(([name, text]) => ({ key: name, value: Buffer.from(text) })),
       },
@@ -158,13 +159,18 @@ class Run {
   async #entries(region: AnyRegion): Promise<CaseEntry[]> {
     const topic =
       region.kind === 'global' ? region.topic : changelogTopic(this.#graph.application, region.name)
-    const times = new Map<string | null, number>()
-    for (const { key, timestamp } of await this.#stage.records(topic, region)) {
-      times.set(shown(key), timestamp)
+    const id = (key: unknown): string => JSON.stringify(shownKey(key))
+    const times = new Map<string, number>()
+    const codec = await region.key.open({ topic, part: 'key', registry: undefined, writes: false })
+    for (const { key, timestamp } of await this.#stage.records(topic, { key: bytes, value: bytes })) {
+      // What operators keep beside the entries has a key of no bytes.
+      if (key.length > 0) times.set(id(codec.decode(key)), timestamp)
     }
+    const withTimes = this.#case.stores[region.name]?.some(({ ts }) => ts !== undefined)
     const entries: CaseEntry[] = []
     for await (const [key, value] of this.#app.region(region).range()) {
-      entries.push({ key: shown(key), value: shown(value), ts: times.get(shown(key)) as number })
+      const ts = times.get(id(key)) as number
+      entries.push({ ...shownKey(key), value: shown(value), ...(withTimes && { ts }) })
     }
     return entries
   }
@@ -176,7 +182,7 @@ class Run {
     const withHeaders = this.#case.outputs[topic]?.some(({ headers }) => headers !== undefined)
     const records = await readTopic(this.#stage.wire, topic, { key, value })
     return records.map((record) => ({
-      key: shown(record.key),
+      ...shownKey(record.key),
       value: shown(record.value),
       ts: record.timestamp,
       ...(withHeaders && {

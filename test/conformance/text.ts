@@ -1,5 +1,6 @@
 /** Between the text that recordings are made of and what operators see. Null is null on both sides. */
-import { int64, type Serde, string } from '../../src/index.ts'
+import { int64, type Serde, string, Windowed } from '../../src/index.ts'
+import type { CaseEntry } from './case.ts'
 
 export type Text = string | null
 export type Int = number | null
@@ -18,6 +19,12 @@ export function encoded(serde: Serde<unknown>, given: string | null): unknown {
 
 export function shown(value: unknown): string | null {
   return value === null ? null : String(value)
+}
+
+/** A key as an entry of a case has it: of a window, with its bounds. */
+export function shownKey(key: unknown): Pick<CaseEntry, 'key' | 'windowStart' | 'windowEnd'> {
+  if (!(key instanceof Windowed)) return { key: shown(key) }
+  return { key: shown(key.key), windowStart: key.windowStart, windowEnd: key.windowEnd }
 }
 
 /** A null operand is the text "null". */

@@ -1,0 +1,56 @@
+/**
+ * The stream times of the operators that share a region: the newest time that each has seen. They stand in the region
+ * itself, under a key of no bytes, so that they are committed, restored and taken back together with its entries.
+ *
+ *   by slot: time (8 bytes, -1: none yet)
+ */
+import { readTime, TIME_BYTES, writeTime } from '../serde/time-bytes.ts'
+
+/** Before the first record. */
+export const NO_TIME = -1
+
+export class OperatorTimes {
+  #times: number[]
+  #marked: number[] | undefined
+  #isChanged = false
+
+  constructor(bytes: Uint8Array | undefined) {
+    const count = (bytes?.length ?? 0) / TIME_BYTES
+    this.#times = Array.from({ length: count }, (_, slot) => readTime(bytes as Uint8Array, slot * TIME_BYTES))
+  }
+
+  /** Since the last `seal`. */
+  get isChanged(): boolean {
+    return this.#isChanged
+  }
+
+  at(slot: number): number {
+    return this.#times[slot] ?? NO_TIME
+  }
+
+  /** Returns the time after it: never less than before. */
+  advance(slot: number, timestamp: number): number {
+    const time = this.at(slot)
+    if (timestamp <= time) return time
+    while (this.#times.length <= slot) this.#times.push(NO_TIME)
+    this.#times[slot] = timestamp
+    this.#isChanged = true
+    return timestamp
+  }
+
+  /** From here on `undo` takes back. */
+  mark(): void {
+    this.#marked = this.#times.slice()
+  }
+
+  undo(): void {
+    if (this.#marked !== undefined) this.#times = this.#marked.slice()
+  }
+
+  seal(): Buffer {
+    this.#isChanged = false
+    const bytes = Buffer.allocUnsafe(this.#times.length * TIME_BYTES)
+    for (const [slot, time] of this.#times.entries()) writeTime(bytes, slot * TIME_BYTES, time)
+    return bytes
+  }
+}

@@ -1,0 +1,62 @@
+/** count, reduce and aggregate in tumbling and hopping windows. All as in Kafka Streams 4.1. */
+import type { TimedRegion } from '../region/definition.ts'
+import { Windowed } from '../serde/windowed.ts'
+import { Change } from './change.ts'
+import { type Fold, folding } from './fold.ts'
+import type { NodeHost, Step } from './graph.ts'
+import type { StreamRecord } from './record.ts'
+import { fanOut, forwardEach } from './steps.ts'
+import { startsOf, type TimeWindows } from './windows.ts'
+
+export interface WindowAggregateOptions {
+  /** Of the region. */
+  readonly region: string
+  readonly windows: TimeWindows
+  readonly fold: Fold
+  /** Which of the region's stream times is the operator's. */
+  readonly slot: number
+}
+
+/**
+ * A record without key is passed over; one without value counts. A record is late for a window whose end and grace are
+ * not after stream time, which is the newest time of the records that came here, late ones too.
+ */
+export function bindWindowAggregate({ region: regionName, windows, fold, slot }: WindowAggregateOptions) {
+  return (host: NodeHost, children: readonly Step[], name: string): Step => {
+    const region = host.region(regionName) as TimedRegion<Windowed, unknown>
+    const next = fanOut(children)
+    const folded = folding(name, fold)
+    const { sizeMs, graceMs } = windows
+
+    const update = (record: StreamRecord, start: number, closedUpTo: number): StreamRecord | undefined => {
+      const { key, timestamp } = record
+      const end = start + sizeMs
+      if (end <= closedUpTo) {
+        host.late({ operator: name, record, streamTimeMs: closedUpTo + graceMs, windowEnd: end })
+        return undefined
+      }
+      const windowed = new Windowed(key, start, end)
+      const old = region.entry(windowed)
+      const newest = old === undefined ? timestamp : Math.max(old.timestamp, timestamp)
+      const result = folded(record, old?.value)
+      if (result === null) region.delete(windowed)
+      else region.putAt(windowed, result, newest)
+      return record.with(windowed, new Change(result, old?.value ?? null), newest)
+    }
+    function* updates(record: StreamRecord, closedUpTo: number): Generator<StreamRecord> {
+      for (const start of startsOf(windows, record.timestamp)) {
+        const updated = update(record, start, closedUpTo)
+        if (updated !== undefined) yield updated
+      }
+    }
+
+    return (record) => {
+      const { key, timestamp } = record
+      if (key === null) return
+      const closedUpTo = region.times.advance(slot, timestamp) - graceMs
+      if (windows.advanceMs !== sizeMs) return forwardEach(updates(record, closedUpTo), next)
+      const updated = update(record, timestamp - (timestamp % sizeMs), closedUpTo)
+      if (updated !== undefined) return next(updated)
+    }
+  }
+}
