@@ -50,6 +50,7 @@ export {
 export * from './serde/index.ts'
 export { levelDisk, type MemoryDisk, memoryDisk } from './store/index.ts'
 export { consoleLogger, silentLogger, systemClock, systemRandom } from './system.ts'
+export type { TimestampRule } from './topology/graph.ts'
 export type {
   ForwardOptions,
   ProcessContext,

@@ -3,8 +3,7 @@ import type { Serde } from '../ports.ts'
 import type { GlobalRegion, Region } from '../region/definition.ts'
 import { AutoName, GraphBuilder } from '../topology/builder.ts'
 import { describe } from '../topology/describe.ts'
-import type { Graph, SourceNode } from '../topology/graph.ts'
-import type { StreamRecord } from '../topology/record.ts'
+import type { Graph, SourceNode, TimestampRule } from '../topology/graph.ts'
 import type { ErrorPolicy, OffsetReset } from '../types.ts'
 import { Stream } from './stream.ts'
 
@@ -27,8 +26,11 @@ export interface TopologyOptions extends FailurePolicies {
 export interface SourceOptions<K, V> extends FailurePolicies {
   readonly key: Serde<K>
   readonly value: Serde<V>
-  /** Event time in milliseconds since 1970, not negative. Default: the record's own timestamp. */
-  readonly timestamp?: (value: V, key: K, record: StreamRecord<K, V>) => number
+  /**
+   * Event time in milliseconds since 1970. A function that gives a negative number leaves the record out; any other that
+   * is no time makes it undecodable. Default: the record's own timestamp; if that is no time, it is undecodable.
+   */
+  readonly timestamp?: TimestampRule<K, V>
   /** Where to start when nothing is committed. Default 'earliest'. */
   readonly offsetReset?: OffsetReset
 }

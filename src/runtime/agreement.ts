@@ -14,9 +14,18 @@ export type Agreement =
   | {
       readonly kind: 'committed'
       readonly metadata: TaskMetadata
-      /** By `partitionKey`. A partition that was not an input before is missing. */
-      readonly positions: ReadonlyMap<string, number>
+      /** A partition that was not an input before is missing. */
+      readonly positions: InputPositions
     }
+
+export interface InputPosition {
+  readonly offset: number
+  /** See `TaskMetadata`. */
+  readonly partitionTimeMs: number
+}
+
+/** By `partitionKey`. */
+export type InputPositions = ReadonlyMap<string, InputPosition>
 
 /** What the cluster and its topics are now, as hashes. */
 export interface Identities {
@@ -27,7 +36,7 @@ export interface Identities {
 /** Errors: METADATA_FOREIGN, METADATA_NEWER, RESET_UNFINISHED, OFFSETS_INCONSISTENT, CLUSTER_CHANGED, TOPIC_RECREATED. */
 export function agree(task: TaskId, committed: readonly CommittedOffset[], now: Identities): Agreement {
   if (committed.some(({ offset }) => offset === 'unstable')) return { kind: 'unstable' }
-  const positions = new Map<string, number>()
+  const positions = new Map<string, InputPosition>()
   let agreed: TaskMetadata | undefined
   for (const at of committed) {
     const { offset } = at
@@ -61,7 +70,7 @@ export function agree(task: TaskId, committed: readonly CommittedOffset[], now: 
         `${where} is of commit ${metadata.sequence} (${metadata.incarnation}), others are of commit ${agreed.sequence} (${agreed.incarnation})`,
       )
     }
-    positions.set(partitionKey(at), offset)
+    positions.set(partitionKey(at), { offset, partitionTimeMs: metadata.partitionTimeMs })
   }
   if (agreed === undefined) return { kind: 'new' }
   for (const at of committed) {

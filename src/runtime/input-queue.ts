@@ -6,15 +6,20 @@ import type { Delivery } from '../kafka/fetcher.ts'
 import { openBatch, recordsOf, unreadable, type VisibleBatch } from '../kafka/read-committed.ts'
 import type { RawRecord, RecordCursor } from '../kafka/record-batch.ts'
 import type { Codec } from '../ports.ts'
-import { isTimestamp, storable } from '../region/layout.ts'
-import type { SourceNode } from '../topology/graph.ts'
+import { storable } from '../region/layout.ts'
 import { StreamRecord } from '../topology/record.ts'
 import type { TopicPartition } from '../types.ts'
+import type { InputPosition } from './agreement.ts'
 import { preparationOf, prepared } from './preparation.ts'
+import type { TimestampOf } from './timestamps.ts'
 
 export interface InputCodecs {
   readonly key: Codec<unknown>
   readonly value: Codec<unknown>
+}
+
+export interface InputReading extends InputCodecs {
+  readonly timestamp: TimestampOf
 }
 
 /** The next record: decoded, or why it cannot be. */
@@ -23,13 +28,16 @@ export interface Head {
   readonly timestamp: number
   readonly record: StreamRecord | undefined
   readonly error: DruseError | undefined
+  /** Why it is passed over: that is no failure. */
+  readonly skipped?: string
 }
 
 export class InputQueue {
   readonly topic: string
   readonly partition: number
-  readonly #codecs: InputCodecs
-  readonly #timestamp: SourceNode['timestamp']
+  readonly #codecs: InputReading
+  /** Of the records taken so far. */
+  #partitionTimeMs: number
   readonly #batches: VisibleBatch[] = []
   #cursor: RecordCursor | undefined
   #raw: RawRecord | undefined
@@ -47,12 +55,17 @@ export class InputQueue {
   readonly #closing = new AbortController()
   #waitingFor: DruseError | undefined
 
-  constructor(at: TopicPartition, offset: number, codecs: InputCodecs, timestamp: SourceNode['timestamp']) {
+  constructor(at: TopicPartition, { offset, partitionTimeMs }: InputPosition, reading: InputReading) {
     this.topic = at.topic
     this.partition = at.partition
     this.#fetched = offset
-    this.#codecs = codecs
-    this.#timestamp = timestamp
+    this.#partitionTimeMs = partitionTimeMs
+    this.#codecs = reading
+  }
+
+  /** The newest timestamp of the records taken; -1 before the first one. */
+  get partitionTimeMs(): number {
+    return this.#partitionTimeMs
   }
 
   get buffered(): number {
@@ -112,6 +125,8 @@ export class InputQueue {
   /** Takes the head off. */
   shift(): void {
     if (this.#raw !== undefined) this.#next = this.#raw.offset + 1
+    const timestamp = this.#head?.record?.timestamp
+    if (timestamp !== undefined && timestamp > this.#partitionTimeMs) this.#partitionTimeMs = timestamp
     this.#head = undefined
     this.#raw = undefined
     this.#buffered -= 1
@@ -157,11 +172,10 @@ export class InputQueue {
       const key = raw.key === null ? null : this.#codecs.key.decode(raw.key)
       const value = raw.value === null ? null : this.#codecs.value.decode(raw.value)
       const record = new StreamRecord(key, value, raw.timestamp, headers, topic, partition, offset)
-      const timestamp = this.#timestamp === undefined ? raw.timestamp : this.#timestamp(value, key, record)
-      // Old producers write -1 for none.
-      if (!isTimestamp(timestamp) && (this.#timestamp !== undefined || timestamp !== -1)) {
-        const whose = this.#timestamp === undefined ? 'Its timestamp is' : 'The timestamp function gave'
-        throw new DruseError('TIMESTAMP_INVALID', `${whose} ${timestamp}: no time in milliseconds since 1970`)
+      const timestamp = this.#codecs.timestamp(record, this.#partitionTimeMs)
+      if (timestamp === undefined) {
+        const skipped = 'its timestamp is negative'
+        return { raw, timestamp: storable(raw.timestamp), record: undefined, error: undefined, skipped }
       }
       if (timestamp === raw.timestamp) return { raw, timestamp, record, error: undefined }
       return { raw, timestamp, record: record.with(key, value, timestamp), error: undefined }

@@ -288,6 +288,7 @@ async function firstOffsets(
         offset,
         topic: hashOf(at.topic),
         streamTimeMs: streamTimes.get(taskName(task)) ?? -1,
+        partitionTimeMs: -1,
         inputs: own.map(({ topic }) => inputKey(topic)),
         regions,
       })

@@ -2,6 +2,7 @@
  * Taking a task: the one way into running, after a start, a rebalance and a failure alike. What was committed is read
  * from Kafka first; local state is brought there, never the other way round.
  */
+
 import { DruseError } from '../errors.ts'
 import type { OffsetToCommit } from '../kafka/commit-writer.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
@@ -11,6 +12,7 @@ import { RegionPart } from '../region/part.ts'
 import { memoryDisk } from '../store/index.ts'
 import type { SourceNode } from '../topology/graph.ts'
 import type { TopicPartition } from '../types.ts'
+import type { InputPosition, InputPositions } from './agreement.ts'
 import { InputQueue } from './input-queue.ts'
 import type { Destination } from './placement.ts'
 import { changelogsOf, inputsOf, type TaskId, taskName } from './plan.ts'
@@ -29,6 +31,7 @@ import {
 } from './task-metadata.ts'
 import { type StateRegion, TaskState } from './task-state.ts'
 import { readMeta, type StoreMeta } from './task-store.ts'
+import { timestampsOf } from './timestamps.ts'
 
 export interface TakenTask {
   readonly task: Task
@@ -50,7 +53,7 @@ export async function takeTask(
   context: RestoreContext,
   id: TaskId,
   committed: TaskMetadata,
-  positions: ReadonlyMap<string, number>,
+  positions: InputPositions,
   signal: AbortSignal,
 ): Promise<TakenTask> {
   const { surroundings } = context
@@ -115,6 +118,7 @@ export async function planFirstStart(
     incarnation: Buffer.from(random.bytes(4)).toString('hex'),
     cluster: surroundings.clusterHash,
     streamTimeMs: -1,
+    partitionTimeMs: -1,
     inputs: inputs.map(({ topic }) => inputKey(topic)),
     regions,
   }
@@ -253,8 +257,8 @@ function whyForeign(
 async function startPositions(
   { cluster, plan, log }: Surroundings,
   id: TaskId,
-  positions: ReadonlyMap<string, number>,
-): Promise<ReadonlyMap<string, number>> {
+  positions: InputPositions,
+): Promise<InputPositions> {
   const fresh = inputsOf(plan, id).filter((at) => !positions.has(partitionKey(at)))
   if (fresh.length === 0) return positions
   const refused = fresh.find(({ topic }) => {
@@ -266,14 +270,18 @@ async function startPositions(
     { task: taskName(id), inputs: fresh.map(partitionKey) },
     'task: new inputs, read from their beginning',
   )
-  return new Map([...positions, ...(await listOffsets(cluster, fresh, 'earliest'))])
+  const starts = await listOffsets(cluster, fresh, 'earliest')
+  return new Map([
+    ...positions,
+    ...Array.from(starts, ([key, offset]) => [key, { offset, partitionTimeMs: -1 }] as const),
+  ])
 }
 
 function build(
   surroundings: Surroundings,
   id: TaskId,
   committed: TaskMetadata,
-  positions: ReadonlyMap<string, number>,
+  positions: InputPositions,
   planned: readonly PlannedRegion[],
   reached: ReadonlyMap<string, number>,
   stores: Stores,
@@ -296,9 +304,12 @@ function build(
   const parts = new Map(Array.from(regions, ([name, { part }]) => [name, part]))
   const inputs = inputsOf(surroundings.plan, id).map((at) => {
     const source = sourceOf(id, at.topic)
-    const offset = positions.get(partitionKey(at)) as number
+    const position = positions.get(partitionKey(at)) as InputPosition
     const timestamp = source.kind === 'source' ? source.timestamp : undefined
-    return new InputQueue(at, offset, surroundings.inputCodecs(at.topic), timestamp)
+    return new InputQueue(at, position, {
+      ...surroundings.inputCodecs(at.topic),
+      timestamp: timestampsOf(timestamp, surroundings.clock),
+    })
   })
   const { sequence, streamTimeMs } = committed
   const { idleAfterMs } = surroundings.plan.graph

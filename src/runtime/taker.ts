@@ -4,7 +4,7 @@ import { partitionKey } from '../kafka/partition-key.ts'
 import { pause } from '../kafka/retry.ts'
 import { type CommittedOffset, committedOffsets } from '../kafka/topics.ts'
 import { ABORT_LATENCY_MS } from '../kafka/transactional-writer.ts'
-import { type Agreement, agree } from './agreement.ts'
+import { type Agreement, agree, type InputPositions } from './agreement.ts'
 import { mayPass } from './blame.ts'
 import type { DruseSettings } from './options.ts'
 import { inputsOf, type TaskId, taskName } from './plan.ts'
@@ -142,17 +142,18 @@ export class Taker {
   async #changeGuarantee(
     id: TaskId,
     metadata: TaskMetadata,
-    positions: ReadonlyMap<string, number>,
+    positions: InputPositions,
     signal: AbortSignal,
   ): Promise<void> {
     const { surroundings } = this.#context
     const { plan } = surroundings
     const next = { ...metadata, guarantee: 'at_least_once', sequence: metadata.sequence + 1 } as const
     const offsets = inputsOf(plan, id).flatMap((at) => {
-      const offset = positions.get(partitionKey(at))
-      if (offset === undefined) return []
+      const position = positions.get(partitionKey(at))
+      if (position === undefined) return []
       const topic = surroundings.topicHash(at.topic)
-      return [{ ...at, offset, metadata: encodeMetadata({ ...next, offset, topic }) }]
+      const { offset } = position
+      return [{ ...at, offset, metadata: encodeMetadata({ ...next, ...position, topic }) }]
     })
     if (signal.aborted) return
     await this.#handlers.firstStarts([{ id, offsets }], signal)

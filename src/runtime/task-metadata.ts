@@ -2,9 +2,9 @@
  * What Druse commits with a task's input offsets, as the offsets' metadata: where the truth about its state stands.
  *
  *   [1,"<guarantee>",<sequence>,"<incarnation>","<cluster>",<offset>,"<topic>",<stream time>,["<input>"],
- *    {"<region>":[<X>,"<definition>","<topic>"]}]
+ *    {"<region>":[<X>,"<definition>","<topic>"]},<partition time>]
  *
- * The same for all inputs of the task but for the offset and its topic. A topic stands as the hash of its id, the
+ * The same for all inputs of the task but for the offset, its topic and the partition's time. A topic stands as the hash of its id, the
  * guarantee as x (exactly once) or a (at least once).
  *
  * While a reset is under way, [1,"r",<offset before>] stands there instead.
@@ -43,6 +43,8 @@ export interface TaskMetadata {
   readonly topic: string
   /** -1: no record yet. */
   readonly streamTimeMs: number
+  /** The newest timestamp of the partition's records up to the offset; -1: none yet. */
+  readonly partitionTimeMs: number
   /** The topics that the task read, as `inputKey`s: all of them were committed together. */
   readonly inputs: readonly string[]
   /** By `regionKey`. */
@@ -69,6 +71,7 @@ export function definitionOf(region: Pick<AnyRegion, 'kind' | 'key' | 'value'>):
 
 export function encodeMetadata(metadata: TaskMetadata): string {
   const { guarantee, sequence, incarnation, cluster, offset, topic, streamTimeMs, inputs, regions } = metadata
+  const { partitionTimeMs } = metadata
   const parts = Object.entries(regions).map(([key, { position, definition, changelog }]) => [
     key,
     [position, definition, changelog],
@@ -84,6 +87,7 @@ export function encodeMetadata(metadata: TaskMetadata): string {
     streamTimeMs,
     inputs,
     Object.fromEntries(parts),
+    partitionTimeMs,
   ])
 }
 
@@ -124,7 +128,8 @@ export function decodeMetadata(text: string, where: string): TaskMetadata {
     )
   }
   const [, letter, sequence, incarnation, cluster, offset, topic, streamTimeMs, inputs, regions] = parsed
-  const numbers = [sequence, offset, streamTimeMs].every(Number.isSafeInteger)
+  const partitionTimeMs = parsed[10] ?? -1
+  const numbers = [sequence, offset, streamTimeMs, partitionTimeMs].every(Number.isSafeInteger)
   const isList = Array.isArray(inputs)
   const texts = [incarnation, cluster, topic, ...(isList ? inputs : [])].every(
     (value) => typeof value === 'string',
@@ -157,6 +162,7 @@ export function decodeMetadata(text: string, where: string): TaskMetadata {
     offset,
     topic,
     streamTimeMs,
+    partitionTimeMs,
     inputs,
     regions: Object.fromEntries(committed),
   }
@@ -177,6 +183,7 @@ export function checkMetadataFits(regionCount: number, inputCount: number, subTo
     offset: widest,
     topic: '00000000',
     streamTimeMs: widest,
+    partitionTimeMs: widest,
     inputs: Array.from({ length: inputCount }, () => '00000000'),
     regions,
   })

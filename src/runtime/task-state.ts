@@ -77,8 +77,8 @@ export class TaskState {
   }
 
   /** What is committed with one of the task's input offsets. */
-  metadata(next: TaskMetadata, { topic, offset }: { topic: string; offset: number }): string {
-    return encodeMetadata({ ...next, offset, topic: this.#topicHash(topic) })
+  metadata(next: TaskMetadata, { topic, offset, partitionTimeMs }: SealedTask['positions'][number]): string {
+    return encodeMetadata({ ...next, offset, partitionTimeMs, topic: this.#topicHash(topic) })
   }
 
   /** The transaction has been answered: overlay, positions and sequence, all in one batch. Returns why it could not. */

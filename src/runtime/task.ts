@@ -15,6 +15,7 @@ import type { StreamRecord } from '../topology/record.ts'
 import type { TopicChooser } from '../topology/routing.ts'
 import { operatorFailed } from '../topology/steps.ts'
 import type { ErrorPolicy, Header, TopicPartition } from '../types.ts'
+import type { InputPosition } from './agreement.ts'
 import { blameOf } from './blame.ts'
 import { Opening, type OutputTopic } from './chosen-topics.ts'
 import type { Head, InputQueue } from './input-queue.ts'
@@ -41,7 +42,7 @@ export interface SealedTask {
   readonly outputs: OutputLog
   readonly overlays: ReadonlyMap<string, EntryTable>
   /** Of all input partitions, moved or not. */
-  readonly positions: readonly (TopicPartition & { readonly offset: number })[]
+  readonly positions: readonly (TopicPartition & InputPosition)[]
   readonly streamTimeMs: number
   readonly sequence: number
 }
@@ -167,6 +168,16 @@ export class Task {
     if (input === undefined || head === undefined) return false
     const compiled = this.#sources.get(input.topic) as CompiledSource
     this.#recordTimestamp = head.timestamp
+    if (head.skipped !== undefined) {
+      const { topic, partition } = input
+      const { offset } = head.raw
+      this.#surroundings.warn(
+        { task: this.name, topic, partition, offset },
+        `task: a record is dropped: ${head.skipped}`,
+      )
+      this.#finish(input, head)
+      return true
+    }
     if (head.record === undefined) {
       this.#answer(compiled.source.onUndecodable, input, head, head.error)
       this.#finish(input, head)
@@ -218,7 +229,12 @@ export class Task {
       task: this,
       outputs,
       overlays: new Map(Array.from(this.parts, ([name, part]) => [name, part.seal()])),
-      positions: this.inputs.map(({ topic, partition, position: offset }) => ({ topic, partition, offset })),
+      positions: this.inputs.map(({ topic, partition, position: offset, partitionTimeMs }) => ({
+        topic,
+        partition,
+        offset,
+        partitionTimeMs,
+      })),
       streamTimeMs: this.#time.streamTimeMs,
       sequence: this.#sequence,
     }

@@ -35,12 +35,24 @@ interface Common {
   readonly parents: readonly NodeId[]
 }
 
+/**
+ * A record's event time, in milliseconds since 1970. A function is called with the newest timestamp of the partition's
+ * records so far too (-1 before the first one), and leaves a record out by a negative number. As Kafka Streams'
+ * TimestampExtractor; the texts are its LogAndSkipOnInvalidTimestamp, UsePartitionTimeOnInvalidTimestamp and
+ * WallclockTimestampExtractor.
+ */
+export type TimestampRule<K = unknown, V = unknown> =
+  | ((value: V, key: K, record: StreamRecord<K, V>, partitionTimeMs: number) => number)
+  | 'skipOnInvalid'
+  | 'partitionTimeOnInvalid'
+  | 'wallClock'
+
 export interface SourceNode extends Common {
   readonly kind: 'source'
   readonly topics: readonly string[]
   readonly key: Serde<unknown>
   readonly value: Serde<unknown>
-  readonly timestamp: ((value: unknown, key: unknown, record: StreamRecord) => number) | undefined
+  readonly timestamp: TimestampRule | undefined
   readonly reset: OffsetReset
   readonly onUndecodable: ErrorPolicy
   readonly onFailure: ErrorPolicy

@@ -562,7 +562,6 @@ describe('what an operator makes of a record', () => {
   })
 
   for (const [what, timestamp] of Object.entries({
-    negative: -1,
     fraction: 0.5,
     none: Number.NaN,
     microseconds: 1.7e15,

@@ -1,6 +1,6 @@
 /** Time without records, before records, and the order of several inputs. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { int64, memoryDisk, type Region, string, Topology } from '../../src/index.ts'
+import { int64, memoryDisk, type Region, string, type TimestampRule, Topology } from '../../src/index.ts'
 import type { Fate, Instance } from './instance.ts'
 import { batchOf, Stage, strings } from './stage.ts'
 
@@ -238,6 +238,92 @@ test('what is written at a time of stream time has that time', async () => {
   await stage.drained(topology)
   const changes = await stage.records('timed-times-changelog', { key: string, value: int64 })
   expect(changes.at(-1)).toMatchObject({ value: 100, timestamp: 100 })
+})
+
+describe('event time', () => {
+  const own = (value: string): number => Number(value.slice(1))
+  const topology = (timestamp: TimestampRule<string, string>) => (): Topology => {
+    const t = new Topology('timed')
+    t.stream('in', { ...strings, timestamp }).to('out')
+    return t
+  }
+  const timesOf = async (): Promise<unknown[]> =>
+    (await stage.records('out')).map(({ value, timestamp }) => [value, timestamp])
+
+  test('is what a function says; what is negative leaves the record out; the partition’s time outlives a restart', async () => {
+    const rule = topology((value, _key, _record, partitionTimeMs) =>
+      value === 'none' ? -1 : value.startsWith('t') ? own(value) : partitionTimeMs,
+    )
+    const say = (...values: string[]) => stage.say('in', ...values.map((value) => ['k', value] as const))
+    await stage.topics('in', 'out')
+    await say('early', 't500', 'a', 't300', 'none', 'b')
+    const disk = memoryDisk()
+    const first = await stage.run(rule, { disk })
+    await stage.drained(rule)
+    await first.close()
+    await say('c', 't700', 'd')
+    const { app } = await stage.run(rule, { disk })
+    await stage.drained(rule)
+    expect(app.health.healthy).toBe(true)
+    expect(await timesOf()).toEqual([
+      ['t500', 500],
+      ['a', 500],
+      ['t300', 300],
+      ['b', 500],
+      ['c', 500],
+      ['t700', 700],
+      ['d', 700],
+    ])
+  })
+
+  const produce = async (...timestamps: number[]): Promise<void> => {
+    for (const timestamp of timestamps) {
+      const record = { key: bytes('k'), value: bytes(String(timestamp)), timestamp }
+      await stage.produce({ topic: 'in', partition: 0 }, [record])
+    }
+  }
+
+  test('that is no time: the record is left out, if that is wanted', async () => {
+    await stage.topics('in', 'out')
+    await produce(5, -1, -7, 1.7e15, 6)
+    await stage.run(topology('skipOnInvalid'))
+    await stage.drained(topology('skipOnInvalid'))
+    expect(await timesOf()).toEqual([
+      ['5', 5],
+      ['6', 6],
+    ])
+  })
+
+  test('that is no time: the partition’s time in its place, if that is wanted', async () => {
+    await stage.topics('in', 'out')
+    await produce(5, -1, 3, -7)
+    await stage.run(topology('partitionTimeOnInvalid'))
+    await stage.drained(topology('partitionTimeOnInvalid'))
+    expect(await timesOf()).toEqual([
+      ['5', 5],
+      ['-1', 5],
+      ['3', 3],
+      ['-7', 5],
+    ])
+  })
+
+  test('that is no time, and the partition has none yet: no record to be passed over in silence', async () => {
+    await stage.topics('in', 'out')
+    await produce(-7)
+    const { app } = await stage.run(topology('partitionTimeOnInvalid'))
+    await expect.poll(() => app.health.tasks[0]?.error?.code).toBe('TIMESTAMP_INVALID')
+  })
+
+  test('may be the time of processing', async () => {
+    await stage.topics('in', 'out')
+    const before = Date.now()
+    await produce(5)
+    await stage.run(topology('wallClock'))
+    await stage.drained(topology('wallClock'))
+    const [record] = await stage.records('out')
+    expect(record?.timestamp).toBeGreaterThanOrEqual(before)
+    expect(record?.timestamp).toBeLessThanOrEqual(Date.now())
+  })
 })
 
 describe('several inputs', () => {
