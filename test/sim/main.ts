@@ -69,6 +69,8 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+const STRIDE = 8
+
 const startedMs = performance.now()
 const seconds = (): number => (performance.now() - startedMs) / 1_000
 
@@ -157,7 +159,10 @@ async function runSystematic(): Promise<void> {
     if (values.pairs !== undefined)
       yield* pairsOf(effects, Number(values.pairs), new SeededRandom(Number(values.start)))
     // A run with a fault has more of them; those behind are of its recovery.
-    else for (let at = 0; at < effects; at++) for (const one of casesAt(at)) yield [one]
+    // Not one after the other: what is looked for shows sooner.
+    else
+      for (let first = 0; first < STRIDE; first++)
+        for (let at = first; at < effects; at += STRIDE) for (const one of casesAt(at)) yield [one]
   }
   for (const cases of all()) {
     if ((failed > 0 && values['until-failure']) || seconds() >= Number(values.for)) break
