@@ -101,11 +101,12 @@ async function tryHints(mutant: Mutant, hints: Killers): Promise<Found> {
   const tries = Object.entries(hints).flatMap(([family, name]) => ['--try', `${family} ${name}`])
   const lines = tries.length > 0 ? await linesOf(mutant, tries) : []
   const killers = killersIn(lines)
-  const isOfFirstTen = FIRST_TEN.test(mutant.id)
-  // The first ten are the systematic mode's own.
-  const lost = isOfFirstTen && hints.case !== undefined && killers.case === undefined
-  if (isKilled(killers) && !lost) return { mutant, killers, told: lines }
-  return searchFor(mutant)
+  if (!isKilled(killers)) return searchFor(mutant)
+  // Those of the first ten are to be found by the systematic mode, too.
+  const isLost = FIRST_TEN.test(mutant.id) && hints.case !== undefined && killers.case === undefined
+  if (!isLost) return { mutant, killers, told: lines }
+  const told = [...lines, ...(await linesOf(mutant, ['--systematic', '--until-failure']))]
+  return { mutant, killers: killersIn(told), told }
 }
 
 async function searchFor(mutant: Mutant): Promise<Found> {
