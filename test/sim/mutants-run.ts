@@ -36,6 +36,8 @@ const KILLERS = new URL('killers.json', import.meta.url)
 const SEEDS_MAX = '10000'
 /** Of mutants that a story has killed already. */
 const SEEDS_BESIDE = '500'
+/** Where the seed that killed before kills no more, and something else does. */
+const SEEDS_AGAIN = '300'
 /** Of the first ten of the list, without their variants, so many are killed by the systematic mode. */
 const SYSTEMATIC_LEAST = 9
 const FIRST_TEN = /^M([1-9]|10)[a-z]?$/
@@ -102,10 +104,12 @@ async function tryHints(mutant: Mutant, hints: Killers): Promise<Found> {
   const lines = tries.length > 0 ? await linesOf(mutant, tries) : []
   const killers = killersIn(lines)
   if (!isKilled(killers)) return searchFor(mutant)
+  const told = [...lines]
   // Those of the first ten are to be found by the systematic mode, too.
-  const isLost = FIRST_TEN.test(mutant.id) && hints.case !== undefined && killers.case === undefined
-  if (!isLost) return { mutant, killers, told: lines }
-  const told = [...lines, ...(await linesOf(mutant, ['--systematic', '--until-failure']))]
+  if (FIRST_TEN.test(mutant.id) && hints.case !== undefined && killers.case === undefined)
+    told.push(...(await linesOf(mutant, ['--systematic', '--until-failure'])))
+  if (hints.seed !== undefined && killers.seed === undefined)
+    told.push(...(await linesOf(mutant, ['--seeds', SEEDS_AGAIN, '--until-failure'])))
   return { mutant, killers: killersIn(told), told }
 }
 
