@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
     globalSetup: ['test/stack/setup.ts'],
     // A ceiling for a hung test, never a measure: functional tests wait on conditions.
     testTimeout: 60_000,

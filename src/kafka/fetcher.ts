@@ -102,6 +102,10 @@ export class Fetcher {
     this.#connection.destroy()
   }
 
+  #driveUnlessClosed(): void {
+    if (!this.#closed) this.#drive()
+  }
+
   #drive(): void {
     if (this.#driving) {
       this.#driveAgain = true
@@ -134,10 +138,14 @@ export class Fetcher {
       if (this.#busyNodes.has(node)) continue
       this.#busyNodes.add(node)
       for (const reading of readings) reading.asked = true
+      const isPartial = this.#mayBeAskedMore(node, readings)
       void this.#ask(node, readings).finally(() => {
         this.#busyNodes.delete(node)
         for (const reading of readings) reading.asked = false
-        if (!this.#closed) this.#drive()
+        // What this has brought is being handled. Asked at once for the others alone, both groups would go on in turn for
+        // ever, each for a short wait.
+        if (isPartial) this.#cluster.clock.wake(0, () => this.#driveUnlessClosed())
+        else this.#driveUnlessClosed()
       })
     }
   }
@@ -230,9 +238,7 @@ export class Fetcher {
   #later(reading: Reading): void {
     reading.node = undefined
     reading.notBeforeMs = this.#cluster.clock.monotonicMs() + RETRY_MS
-    this.#cluster.clock.wake(RETRY_MS, () => {
-      if (!this.#closed) this.#drive()
-    })
+    this.#cluster.clock.wake(RETRY_MS, () => this.#driveUnlessClosed())
   }
 }
 

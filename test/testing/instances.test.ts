@@ -212,6 +212,32 @@ describe('an instance that freezes', () => {
     },
   )
 
+  test('in the middle of a commit holds its sink until the transaction is over: a read waits for that', async () => {
+    let isArmed = false
+    const { topology } = sums()
+    const driver = await TestDriver.create(topology, {
+      instances: 2,
+      sessionTimeoutMs: 6_000,
+      heartbeatIntervalMs: 1_000,
+      transactionTimeoutMs: 60_000,
+      trace: (line) => {
+        const at = /(instance-.) .* Produce = .*sums\/0/.exec(line)
+        if (!isArmed || at === null) return
+        isArmed = false
+        driver.instances.find(({ name }) => name === at[1])?.freeze()
+      },
+    })
+    const numbers = driver.createInputTopic('numbers', figures)
+    await numbers.pipeInput('a', 1)
+    isArmed = true
+    const beforeMs = driver.nowMs
+    await numbers.pipeInput('a', 2)
+    expect(driver.instances.map(({ state }) => state).toSorted()).toEqual(['frozen', 'running'])
+    expect(driver.nowMs - beforeMs).toBeGreaterThan(59_000)
+    expect(await driver.createOutputTopic('sums', figures).readValuesToList()).toEqual([1, 3])
+    await driver.close()
+  })
+
   test('for a shorter time keeps them', async () => {
     const { topology } = sums()
     await using driver = await TestDriver.create(topology, { instances: 2, partitions: 2 })
