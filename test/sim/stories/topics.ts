@@ -48,6 +48,20 @@ export const TOPIC_STORIES: readonly Story[] = [
     },
   },
   {
+    name: 'input-recreated-running-and-filled',
+    what: 'the same, with so many records that the old offset is there again: only the topic’s id tells, and it is looked at',
+    async run(stage) {
+      await stage.feed()
+      const instance = stage.start()
+      await stage.drained()
+      instance.process.pause()
+      await recreate(stage, EXTRA)
+      await stage.feed(24)
+      instance.process.resume()
+      await stage.ends(instance, 'TOPIC_RECREATED')
+    },
+  },
+  {
     name: 'input-recreated',
     what: 'an input is deleted and created again meanwhile: its tasks have the offset of their other input alone',
     async run(stage) {
