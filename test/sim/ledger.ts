@@ -12,7 +12,7 @@ import type { Request, Responses } from '../../src/ports.ts'
 import { decodeMetadata, regionKey, type TaskMetadata } from '../../src/runtime/task-metadata.ts'
 import { APPLICATION, changelogOf, EXTRA, INPUT, REGIONS } from './workload.ts'
 
-interface Appended {
+export interface Appended {
   readonly topic: string
   readonly partition: number
   readonly records: readonly RawRecord[]
@@ -47,6 +47,10 @@ export class Ledger {
   transactions = 0
   /** Transactions that instances have committed, by their names. */
   readonly commits = new Map<string, number>()
+  /** All values that a key of a changelog has had, as hex. */
+  readonly values = new Map<string, Set<string>>()
+  /** Told of what was committed, when all of it is known here. */
+  onCommitted: (appended: readonly Appended[]) => void = () => {}
   readonly #open = new Map<bigint, Open>()
   readonly #seen = new Set<string>()
   readonly #broken: (law: string) => void
@@ -162,6 +166,7 @@ export class Ledger {
       this.#broken('a transaction of the application carries no offsets')
     }
     this.#commitOffsets(offsets, ends)
+    this.onCommitted(appended)
   }
 
   /** Visible from now on. Returns where they end. */
@@ -180,7 +185,10 @@ export class Ledger {
       for (const { offset, key, value } of records) {
         if (offset <= (list.at(-1)?.offset ?? -1))
           this.#broken(`${place}@${offset} is committed out of order`)
-        list.push({ offset, key: (key as Buffer).toString('latin1'), value })
+        const name = (key as Buffer).toString('latin1')
+        list.push({ offset, key: name, value })
+        const had = this.values.get(`${topic} ${name}`) ?? new Set()
+        this.values.set(`${topic} ${name}`, had.add(value?.toString('hex') ?? ''))
       }
     }
     return ends

@@ -56,7 +56,8 @@ async function readCommitted(world: World, topic: string, partition: number): Pr
   return committed.sort((a, b) => a.offset - b.offset)
 }
 
-function readParts(world: World, topic: string): Promise<RawRecord[][]> {
+/** By partition. */
+export function readParts(world: World, topic: string): Promise<RawRecord[][]> {
   const partitions = Array.from({ length: world.partitions }, (_, i) => i)
   return Promise.all(partitions.map((partition) => readCommitted(world, topic, partition)))
 }

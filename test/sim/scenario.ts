@@ -4,6 +4,7 @@
  */
 import { memoryDisk } from '../../src/index.ts'
 import { SeededRandom } from '../../src/testing/seeded-random.ts'
+import { checkBank } from './bank.ts'
 import { Chaos, type Fault } from './chaos.ts'
 import { Feeder } from './feeder.ts'
 import { raiseEpochs } from './high-epochs.ts'
@@ -69,8 +70,9 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   await world.checkQueries()
   await supervisor.end()
   // Where nothing has gone wrong, at least once is once.
-  const checking =
-    world.isExact || isMild
+  const checking = world.isBank
+    ? checkBank(world, feeder.committed)
+    : world.isExact || isMild
       ? checkOutcome(world, feeder.committed)
       : checkAtLeastOnce(world, feeder.committed, chaos.isFenced)
   await simulation.settle(checking, DRAIN_MS)
@@ -91,6 +93,8 @@ async function open(seed: number, { trace, only, happened }: SeedOptions) {
   const random = new SeededRandom(seed)
   const nodes = random.pick([1, 3, 3])
   const processingGuarantee = random.chance(0.2) ? ('at_least_once' as const) : ('exactly_once' as const)
+  const isExact = processingGuarantee === 'exactly_once'
+  const workload = isExact && random.chance(0.25) ? ('bank' as const) : ('tally' as const)
   const isMild = processingGuarantee === 'at_least_once' && random.chance(0.3)
   const chaos = new Chaos(random.fork(), { seed, nodes, isMild, only })
   happened?.(chaos.happened)
@@ -124,6 +128,7 @@ async function open(seed: number, { trace, only, happened }: SeedOptions) {
     fates: chaos,
     settings,
     broker,
+    workload,
     store,
     isStatic,
   })

@@ -6,6 +6,10 @@ import type { Instance, World } from './world.ts'
 
 /** Whether as much has been committed as was fed. */
 export function hasComeOut(world: World, { committed }: Feeder): boolean {
+  if (world.isBank) {
+    const { counts } = world.ledger
+    return [COPIES, TALLIES].every((topic) => (counts.get(topic) ?? 0) >= 2 * committed.length)
+  }
   const copies = committed.filter(({ topic }) => topic === INPUT).length
   const { ids } = world.ledger
   return (ids.get(COPIES)?.size ?? 0) >= copies && (ids.get(TALLIES)?.size ?? 0) >= committed.length

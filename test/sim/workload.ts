@@ -34,11 +34,11 @@ export function decodeTally(value: Uint8Array): Tally {
   return { count: count as number, keys: keys as number }
 }
 
-/** These records' operators look through a region, which takes promises. */
+/** These records' operators look through a region, and wait for something outside. */
 export const asksForKeys = (id: number): boolean => id % 6 === 5
 
-/** `store`: of one of the two regions. */
-export function simulated(store: 'persistent' | 'memory') {
+/** `store`: of one of the two regions. `outside`: takes its time. */
+export function simulated(store: 'persistent' | 'memory', outside: () => Promise<void>) {
   const topology = new Topology(APPLICATION)
   const counts = topology.region('counts', { key: string, value: int64 })
   const lasts = topology.region('lasts', { key: string, value: bytes, store })
@@ -62,6 +62,7 @@ export function simulated(store: 'persistent' | 'memory') {
       return (async () => {
         let keys = 0
         for await (const _ of context.lasts.range()) keys += 1
+        await outside()
         context.forward(key, encodeTally({ count, keys }))
       })()
     })
