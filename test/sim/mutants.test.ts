@@ -27,9 +27,33 @@ test('what is not changed holds: the summary is the last line, the exit code 0',
   expect(out.trimEnd().split('\n').at(-1)).toMatch(/^20 seeds from 1, 0 failed; .* seeds\/s/)
 })
 
+test('of a seed that fails the fewest faults are told, and these make it fail again', async () => {
+  const args = ['--mutant', 'M10b', '--seeds', '12']
+  const { code, out } = await new ChildProcess('test/sim/main.ts', args).ended
+  expect(code).toBe(1)
+  expect(out.trimEnd().split('\n').at(-1)).toMatch(/^12 seeds from 1, [1-9]\d* failed; /)
+  const [, left, all] = /^ {2}(\d+) of (\d+) faults are enough/m.exec(out) ?? []
+  expect(Number(left)).toBeLessThan(Number(all) / 4)
+  const [, seed, faults] = /npm run sim -- --seed (\d+) --faults (.+)$/m.exec(out) ?? []
+  const again = ['--mutant', 'M10b', '--seed', `${seed}`, '--faults', `${faults}`]
+  const replayed = await new ChildProcess('test/sim/main.ts', again).ended
+  expect(replayed.code).toBe(1)
+  expect(replayed.out.trimEnd()).not.toMatch(/every law holds$/)
+})
+
+test('two faults together', async () => {
+  const args = ['--systematic', '--pairs', '6']
+  const { code, out } = await new ChildProcess('test/sim/main.ts', args).ended
+  expect(code).toBe(0)
+  expect(out.trimEnd().split('\n').at(-1)).toMatch(/^systematic: 6 runs of pairs over \d+ effects, 0 failed/)
+  const one = ['--case', '30,loseAnswer,same+41,crashAfter,empty']
+  const replayed = await new ChildProcess('test/sim/main.ts', one).ended
+  expect(replayed.out).toMatch(/KILLED[\s\S]*every law holds$/m)
+})
+
 test('one seed is told step by step', async () => {
-  const { code, out } = await new ChildProcess('test/sim/main.ts', ['--seed', '1']).ended
+  const { code, out } = await new ChildProcess('test/sim/main.ts', ['--seed', '2']).ended
   expect(code).toBe(0)
   expect(out).toMatch(/> TxnOffsetCommit/)
-  expect(out.trimEnd()).toMatch(/seed 1: every law holds$/)
+  expect(out.trimEnd()).toMatch(/seed 2: every law holds$/)
 })
