@@ -8,9 +8,13 @@ import { bindProcessor, type Processor } from '../topology/process.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import type { Partitioner, TopicChooser } from '../topology/routing.ts'
 import { fanOut, forwardEach, guarded } from '../topology/steps.ts'
+import type { GlobalTable } from './global-table.ts'
 import { GroupedStream } from './grouped-stream.ts'
+import { addRegion, type RegionOptions } from './materialized.ts'
 import type { Fn, Partitioning, Place, Serdes } from './place.ts'
 import { SplitStream } from './split-stream.ts'
+import { addStreamTableJoin, type LookedUp } from './stream-table-join.ts'
+import { type AnyTable, type Table, tableOf } from './table.ts'
 
 type NeedsKey<R extends readonly AnyRegion[], P extends Partitioning> = [
   Extract<R[number], { kind: 'partitioned' }>,
@@ -197,6 +201,56 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /**
+   * The newest value per key, kept in a region under this name: each record puts its key, null deletes it. Records without
+   * key are dropped.
+   */
+  toTable<const Name extends string>(
+    this: Stream<K, V, 'keyed'>,
+    name: Name,
+    options: RegionOptions<K, V> = {},
+  ): Table<Name, K, V> {
+    this.#requireKeyed(`toTable('${name}')`)
+    const region = addRegion(this.place, { ...options, name })
+    const place = { ...this.place, serdes: region }
+    return tableOf(place, { name, region, keep: () => region }) as Table<Name, K, V>
+  }
+
+  /**
+   * Each record with what stands in a table under its key, when it comes: the table's updates trigger nothing. Records
+   * without an entry there are dropped, and so are those without key or value. The stream's key, time and headers stay.
+   *
+   * Of a replicated table any entry can be joined: that of the key which `selectKey` gives, null for none.
+   */
+  join<V2, VO>(
+    this: Stream<K, V, 'keyed'>,
+    table: AnyTable<K, V2>,
+    joiner: (value: V, tableValue: NoInfer<V2>, key: K) => VO,
+  ): Stream<K, VO>
+  join<K2, V2, VO>(
+    table: GlobalTable<string, K2, V2>,
+    selectKey: Fn<K, V, K2 | null>,
+    joiner: (value: V, tableValue: NoInfer<V2>, key: K) => VO,
+  ): Stream<K, VO, P>
+  join(table: unknown, ...functions: readonly unknown[]): Stream<K, unknown, Partitioning> {
+    return this.#lookUp(false, table as LookedUp, functions)
+  }
+
+  /** As `join`; records without an entry in the table, or without a key to look up, are joined with null. */
+  leftJoin<V2, VO>(
+    this: Stream<K, V, 'keyed'>,
+    table: AnyTable<K, V2>,
+    joiner: (value: V, tableValue: NoInfer<V2> | null, key: K) => VO,
+  ): Stream<K, VO>
+  leftJoin<K2, V2, VO>(
+    table: GlobalTable<string, K2, V2>,
+    selectKey: Fn<K, V, K2 | null>,
+    joiner: (value: V, tableValue: NoInfer<V2> | null, key: K) => VO,
+  ): Stream<K, VO, P>
+  leftJoin(table: unknown, ...functions: readonly unknown[]): Stream<K, unknown, Partitioning> {
+    return this.#lookUp(true, table as LookedUp, functions)
+  }
+
+  /**
    * The general operator: reads and writes regions, forwards any number of records. `key` and `value` are the serdes
    * of what it forwards; left out, it forwards what it reads.
    */
@@ -244,6 +298,17 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       key: this.#serde('key', options.key, where) as Serde<unknown>,
       value: this.#serde('value', options.value, where) as Serde<unknown>,
     })
+  }
+
+  #lookUp(isLeft: boolean, table: LookedUp, functions: readonly unknown[]): Stream<K, unknown, Partitioning> {
+    type Joiner = Parameters<typeof addStreamTableJoin>[2]['joiner']
+    type KeyOf = Parameters<typeof addStreamTableJoin>[2]['keyOf']
+    const isGlobal = functions.length > 1
+    if (!isGlobal) this.#requireKeyed(isLeft ? 'leftJoin' : 'join')
+    const keyOf: KeyOf = isGlobal ? (functions[0] as KeyOf) : (_, key) => key
+    const joiner = functions[isGlobal ? 1 : 0] as Joiner
+    const node = addStreamTableJoin(this.place, table, { isLeft, joiner, keyOf })
+    return new Stream({ ...this.place, node, serdes: without(this.place.serdes, 'value') })
   }
 
   #keep<V2>(

@@ -5,7 +5,10 @@ import { AutoName, GraphBuilder } from '../topology/builder.ts'
 import { describe } from '../topology/describe.ts'
 import type { Graph, SourceNode, TimestampRule } from '../topology/graph.ts'
 import type { ErrorPolicy, OffsetReset } from '../types.ts'
+import { GlobalTable } from './global-table.ts'
+import { addRegion, type RegionOptions } from './materialized.ts'
 import { Stream } from './stream.ts'
+import { type Table, tableOf } from './table.ts'
 
 export interface FailurePolicies {
   /** For records that cannot be decoded, of sources that do not say. Default 'fail'. */
@@ -34,6 +37,8 @@ export interface SourceOptions<K, V> extends FailurePolicies {
   /** Where to start when nothing is committed. Default 'earliest'. */
   readonly offsetReset?: OffsetReset
 }
+
+export interface TableOptions<K, V> extends SourceOptions<K, V>, Pick<RegionOptions<K, V>, 'store'> {}
 
 /**
  * What an application does: sources, operators, regions and sinks. Pure data; `Druse` runs it.
@@ -85,6 +90,32 @@ export class Topology {
   }
 
   /**
+   * A topic as a table: each record puts its key, null deletes it. The last to arrive stands, whatever its time. Records
+   * without key are dropped.
+   *
+   * With a name it is kept in a region of that name. Without one it is kept, under the topic's name, where an operator
+   * behind it needs that: a join, or `groupBy`.
+   */
+  table<K, V>(topic: string, options: TableOptions<K, V>): Table<undefined, K, V>
+  table<K, V, const Name extends string>(
+    topic: string,
+    options: TableOptions<K, V> & { readonly name: Name },
+  ): Table<Name, K, V>
+  table<K, V>(
+    topic: string,
+    { name, store = 'persistent', ...source }: TableOptions<K, V> & { readonly name?: string },
+  ): Table<string | undefined, K, V> {
+    const { place } = this.stream(topic, source)
+    const { key, value } = source
+    const kept = (under: string) => addRegion(place, { name: under, key, value, store })
+    return tableOf(place, {
+      name: name ?? new AutoName(`table-${topic}`),
+      region: name === undefined ? undefined : kept(name),
+      keep: () => kept(topic),
+    })
+  }
+
+  /**
    * A partitioned region: keyed state of the operators that name it, logged in `<application>-<name>-changelog`.
    * `store: 'memory'` keeps it out of LevelDB and rebuilds it from its changelog at each start. Default 'persistent'.
    */
@@ -109,6 +140,18 @@ export class Topology {
   ): GlobalRegion<Name, K, V> {
     const { topic, key, value } = options
     return this.#builder.addRegion({ kind: 'global', name, topic, key, value })
+  }
+
+  /**
+   * A replicated table: every process keeps a full copy of a topic, loaded before tasks run, for streams to be joined
+   * with by any key. `name` is that of its region; default the topic's. See `globalRegion`.
+   */
+  globalTable<const Topic extends string, K, V, const Name extends string = Topic>(
+    topic: Topic,
+    options: { readonly key: Serde<K>; readonly value: Serde<V>; readonly name?: Name },
+  ): GlobalTable<Name, K, V> {
+    const { name = topic, key, value } = options
+    return new GlobalTable(this.globalRegion(name as Name, { topic, key, value }))
   }
 
   /** The graph as data. Errors: TOPOLOGY_INVALID. */

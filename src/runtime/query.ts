@@ -58,7 +58,9 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
     this.#name = name
     this.#entries = surroundings.entries(name)
     this.#count = sub === undefined ? 0 : (plan.taskCounts[sub.id] as number)
-    this.#byKey = !sub?.sources.some((source) => source.kind === 'repartition' && source.partitioner)
+    this.#byKey = !sub?.sources.some(
+      (source) => source.kind === 'repartition' && source.partitioner && !source.returns,
+    )
     this.#part = (partition) => sub && worker.running(sub.id, partition)?.parts.get(name)
   }
 

@@ -32,6 +32,7 @@ function feeders(graph: Graph, users: readonly GraphNode[]): (SourceNode | Repar
     if (seen.has(id)) return
     seen.add(id)
     const node = graph.nodes[id] as GraphNode
+    if (node.kind === 'repartition' && node.returns) return
     if (node.kind === 'source' || node.kind === 'repartition') found.add(node)
     else for (const parent of node.parents) visit(parent)
   }

@@ -90,6 +90,8 @@ export interface RepartitionNode extends Common {
   readonly keyless: boolean
   readonly partitions: number | undefined
   readonly partitioner: Partitioner | undefined
+  /** Its partitioner sends answers back to where they were asked for: equal keys meet in the same task as there. */
+  readonly returns?: true
   readonly key: Serde<unknown>
   readonly value: Serde<unknown>
   readonly onUndecodable: ErrorPolicy

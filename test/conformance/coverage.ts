@@ -2,9 +2,10 @@
 import type { Family } from './build.ts'
 import { aggregations } from './topologies/aggregations.ts'
 import { stateless } from './topologies/stateless.ts'
+import { tables } from './topologies/tables.ts'
 import { windows } from './topologies/windows.ts'
 
-export const built: Family = { ...stateless, ...aggregations, ...windows }
+export const built: Family = { ...aggregations, ...stateless, ...tables, ...windows }
 
 /** May be absent. */
 export const optional: readonly string[] = [
@@ -23,14 +24,11 @@ export const optional: readonly string[] = [
 export const pending: readonly string[] = [
   'chain-enrich-window',
   'chain-join-then-aggregate',
-  'chain-table-pipeline',
   'chain-windowed-regroup',
   'cogroup',
   'cogroup-session',
   'cogroup-tumbling',
   'dedup-window-store',
-  'fk-join-inner',
-  'fk-join-left',
   'headers-join',
   'headers-processor',
   'hopping-emit-final',
@@ -45,8 +43,6 @@ export const pending: readonly string[] = [
   'session-reduce',
   'sliding-aggregate',
   'sliding-count',
-  'stream-global-inner',
-  'stream-global-left',
   'stream-stream-inner',
   'stream-stream-inner-asymmetric',
   'stream-stream-left',
@@ -56,9 +52,6 @@ export const pending: readonly string[] = [
   'stream-stream-outer-asymmetric',
   'stream-stream-rekeyed',
   'stream-stream-self',
-  'stream-table-inner',
-  'stream-table-left',
-  'stream-table-left-rekeyed',
   'suppress-session-close',
   'suppress-table-tombstones',
   'suppress-time-limit',
@@ -66,24 +59,6 @@ export const pending: readonly string[] = [
   'suppress-window-close',
   'suppress-window-close-hopping',
   'suppress-windowed-time-limit',
-  'table-filter',
-  'table-filter-materialized',
-  'table-filter-not',
-  'table-group-aggregate',
-  'table-group-aggregate-order',
-  'table-group-count',
-  'table-group-reduce',
-  'table-map-values',
-  'table-map-values-materialized',
-  'table-source',
-  'table-source-unmaterialized',
-  'table-table-filter-join',
-  'table-table-inner',
-  'table-table-join-aggregated',
-  'table-table-left',
-  'table-table-left-unmaterialized',
-  'table-table-outer',
   'timestamp-extractor',
-  'to-table',
   'tumbling-emit-final',
 ]

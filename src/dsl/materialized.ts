@@ -1,0 +1,28 @@
+import { DruseError } from '../errors.ts'
+import type { Region } from '../region/definition.ts'
+import type { Place, Serdes } from './place.ts'
+
+/** Of a region that an operator keeps its result in. Serdes may be left out where they are known. */
+export interface RegionOptions<K, V> extends Serdes<K, V> {
+  /** `'memory'` keeps it out of LevelDB and rebuilds it from its changelog at each start. Default 'persistent'. */
+  readonly store?: 'persistent' | 'memory'
+}
+
+/** A table that is to be kept in a region, under this name (Kafka Streams' Materialized). */
+export interface Materialized<Name extends string, K, V> extends RegionOptions<K, V> {
+  readonly name: Name
+}
+
+/** Errors: TOPOLOGY_INVALID when a serde is neither given nor known. */
+export function addRegion<Name extends string, K, V>(
+  { builder, serdes }: Pick<Place<K, V>, 'builder' | 'serdes'>,
+  { name, store = 'persistent', ...given }: Materialized<Name, K, V>,
+): Region<Name, K, V> {
+  const key = given.key ?? serdes.key
+  const value = given.value ?? serdes.value
+  if (key === undefined || value === undefined) {
+    const part = key === undefined ? 'key' : 'value'
+    throw new DruseError('TOPOLOGY_INVALID', `'${name}' does not know the ${part} serde: give { ${part}: … }`)
+  }
+  return builder.addRegion<Region<Name, K, V>>({ kind: 'partitioned', name, key, value, store })
+}
