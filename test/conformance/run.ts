@@ -163,8 +163,8 @@ class Run {
     const times = new Map<string, number>()
     const codec = await region.key.open({ topic, part: 'key', registry: undefined, writes: false })
     for (const { key, timestamp } of await this.#stage.records(topic, { key: bytes, value: bytes })) {
-      // What operators keep beside the entries has a key of no bytes.
-      if (key.length > 0) times.set(id(codec.decode(key)), timestamp)
+      // A record without key is no entry, and what operators keep beside the entries has a key of no bytes.
+      if (key !== null && key.length > 0) times.set(id(codec.decode(key)), timestamp)
     }
     const withTimes = this.#case.stores[region.name]?.some(({ ts }) => ts !== undefined)
     const entries: CaseEntry[] = []
