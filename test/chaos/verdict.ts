@@ -5,7 +5,7 @@ const SHOWN = 4
 export class Verdict {
   readonly #found = new Map<string, string[]>()
 
-  /** `law` as in the README of these tests: C1 to C10, and which workload. */
+  /** `law`: as check.ts has them, C1 to C10, and of what. */
   say(law: string, what: string): void {
     const list = this.#found.get(law) ?? []
     this.#found.set(law, list)
