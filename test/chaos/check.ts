@@ -2,6 +2,16 @@
  * Judges a chaos run when it is over: faults have ended, everything is processed, all processes are closed. What counts
  * is what Kafka's own consumer sees; models are computed from the inputs as it sees them, and share no code with what is
  * tested.
+ *
+ *   C1   each topic is what its model says: nothing is lost, twice, changed or out of order
+ *   C2   changelogs fold to what the models say; state directories hold what changelogs say, up to where they stand
+ *   C3   committed offsets never go back (offset-sampler.ts, while the run is on), and end where the inputs end
+ *   C4   nothing of an aborted transaction is visible
+ *   C5   no transaction is left open
+ *   C6   who read along (watch.ts) saw the same
+ *   C7   no directory was moved aside; state is the same after a restart (state.ts)
+ *   C8   all is processed in time (drain.ts)
+ *   C9   no error that nobody has caught, C10 no secrets, in what processes have printed (logs-law.ts)
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
