@@ -16,6 +16,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { type CommittedRecord, type PartitionEnds, readCommitted, recordsRead } from '../stack/committed.ts'
 import { judgeBank, judgeSums } from './bank-law.ts'
 import { judgeChanges } from './changes-law.ts'
@@ -80,6 +81,8 @@ export interface Evidence {
 
 /** A transaction that is over time is ended by the broker within this. */
 const PATIENCE_MS = 40_000
+const OFFSET_ATTEMPTS = 20
+const OFFSET_PAUSE_MS = 500
 
 export async function check(options: CheckOptions): Promise<Checked> {
   const verdict = new Verdict()
@@ -223,7 +226,11 @@ async function readOffsets(
 ): Promise<readonly CommittedInput[] | undefined> {
   const sampler = new OffsetSampler({ brokers, prefix }, verdict)
   try {
-    return (await sampler.sample()) ?? (await sampler.sample())
+    for (let attempts = 1; ; attempts++) {
+      const committed = await sampler.sample()
+      if (committed !== undefined || attempts === OFFSET_ATTEMPTS) return committed
+      await pause(OFFSET_PAUSE_MS)
+    }
   } finally {
     await sampler.close()
   }

@@ -65,10 +65,16 @@ export class OffsetSampler {
       this.#admin = admin
     }
     const known = new Set(await this.#admin.listTopics())
-    const topics = [...topicsOf(this.#prefix).inputs, creditsOf(this.#prefix)]
-      .map(({ topic }) => topic)
-      .filter((topic) => known.has(topic))
+    const read = [...topicsOf(this.#prefix).inputs, creditsOf(this.#prefix)].filter(({ topic }) =>
+      known.has(topic),
+    )
+    const topics = read.map(({ topic }) => topic)
     const found = await this.#admin.fetchOffsets({ groupId: applicationOf(this.#prefix), topics })
+    // kafkajs asks for the partitions that it knows of. While brokers come and go it may know of none.
+    for (const { topic, partitions } of read) {
+      const count = found.find((one) => one.topic === topic)?.partitions.length
+      if (count !== partitions) throw new Error(`kafkajs asked for ${count} partitions of ${topic}`)
+    }
     return found.flatMap(({ topic, partitions }) =>
       partitions
         .filter(({ offset }) => Number(offset) >= 0)
