@@ -54,6 +54,8 @@ export interface TestDriverOptions
  * regions, let time pass; crash, freeze, add and restart instances. It is the runtime of production with its commits,
  * changelogs, rebalances and recovery; nothing takes longer than its work, and a run is a function of the seed.
  *
+ * Calls have their turn one after the other; an operator that waits for one waits for ever.
+ *
  * A task that stops (see `onFailure`) makes the call that lets it happen reject with its error: the code of that, the
  * task and the instance in its details. Each failure is told once.
  *
@@ -151,7 +153,10 @@ export class TestDriver {
     return regionView(this.#world, region)
   }
 
-  /** Lets so much time pass: commit intervals, sessions, time-outs. Errors: those of tasks. */
+  /**
+   * Lets so much time pass: commit intervals, sessions, time-outs. An hour takes less than a second; a day takes less
+   * with a longer `fetchMaxWaitMs`. Errors: those of tasks.
+   */
   advanceWallClockTime(ms: number): Promise<void> {
     return this.#world.inTurn(() => this.#world.advance(ms))
   }
@@ -181,11 +186,22 @@ export class TestDriver {
 
   /**
    * Closes all instances. Errors: what the test has not been told yet, be it that a task has stopped or that some input
-   * is never processed.
+   * is never processed. A second call does nothing.
    */
   close(): Promise<void> {
+    if (this.#closed !== undefined) return this.#closed
+    const closing = this.#close()
+    this.#closed = closing.catch(() => undefined)
+    return closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #close(): Promise<void> {
     const world = this.#world
-    this.#closed ??= world.inTurn(async () => {
+    return world.inTurn(async () => {
       try {
         if (!world.isStalled) await world.untilIdle()
         for (const instance of this.#instances) await instance.end()
@@ -193,11 +209,6 @@ export class TestDriver {
         await world.close()
       }
     })
-    return this.#closed
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
   }
 }
 

@@ -62,6 +62,7 @@ describe('an operator that throws', () => {
     await driver.createInputTopic('in', { ...strings, waitForIdle: false }).pipeInput('a', 'bad')
     await expect(driver.close()).rejects.toMatchObject({ code: 'OPERATOR_FAILED' })
     expect(driver.instances[0].state).toBe('stopped')
+    await driver.close()
   })
 
   test('is told again after a restart, for it fails again', async () => {
@@ -94,6 +95,11 @@ describe('an application that does not start', () => {
       details: { instance: 'instance-0' },
     })
   })
+})
+
+test('a setting that Kafka refuses is told by create', async () => {
+  const refused = TestDriver.create(picky(), { sessionTimeoutMs: 1_000, heartbeatIntervalMs: 300 })
+  await expect(refused).rejects.toMatchObject({ code: 'KAFKA_REFUSED' })
 })
 
 describe('input that is never processed', () => {

@@ -54,6 +54,23 @@ describe('an instance that crashes', () => {
     expect(seen).toEqual([1, 2, 4])
   })
 
+  test('before a commit, under at-least-once, has effects twice', async () => {
+    const { topology, totals } = sums()
+    await using driver = await TestDriver.create(topology, { processingGuarantee: 'at_least_once' })
+    const [app] = driver.instances
+    const numbers = driver.createInputTopic('numbers', figures)
+    await numbers.pipeInput('a', 1)
+    app.crash({ at: 'beforeCommit' })
+    await numbers.pipeInput('a', 2)
+    await app.restart()
+    expect(await driver.createOutputTopic('sums', figures).readValuesToList()).toEqual([1, 3, 5])
+    app.crash({ at: 'afterCommit' })
+    await numbers.pipeInput('a', 4)
+    expect(app.state).toBe('stopped')
+    await app.restart()
+    expect(await driver.region(totals).get('a')).toBe(9)
+  })
+
   test('at once has committed what was piped, and what comes meanwhile waits', async () => {
     const { topology } = sums()
     await using driver = await TestDriver.create(topology)
