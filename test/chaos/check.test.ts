@@ -49,7 +49,7 @@ import { Verdict } from './verdict.ts'
 import { watch } from './watch.ts'
 import { makeTopics, workloads } from './workloads.ts'
 
-const RECORDS_PER_SECOND = 2_500
+const RECORDS_PER_SECOND = 1_500
 const TRANSACTIONS = 8
 const LIMIT = { timeout: 120_000 }
 
