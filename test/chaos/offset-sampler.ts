@@ -10,6 +10,8 @@ export class OffsetSampler {
   readonly #kafka: Kafka
   readonly #prefix: string
   #admin: Admin | undefined
+  /** What the admin has been asked for alone. */
+  readonly #asked = new Set<string>()
   #samples = 0
 
   constructor(
@@ -55,6 +57,7 @@ export class OffsetSampler {
   async close(): Promise<void> {
     const admin = this.#admin
     this.#admin = undefined
+    this.#asked.clear()
     await admin?.disconnect().catch(() => {})
   }
 
@@ -69,8 +72,13 @@ export class OffsetSampler {
       known.has(topic),
     )
     const topics = read.map(({ topic }) => topic)
-    const found = await this.#admin.fetchOffsets({ groupId: applicationOf(this.#prefix), topics })
-    // kafkajs asks for the partitions that it knows of. While brokers come and go it may know of none.
+    const groupId = applicationOf(this.#prefix)
+    // kafkajs asks for the partitions that it knows of; of topics that are new to it together it may miss some.
+    for (const topic of topics.filter((topic) => !this.#asked.has(topic))) {
+      await this.#admin.fetchOffsets({ groupId, topics: [topic] })
+      this.#asked.add(topic)
+    }
+    const found = await this.#admin.fetchOffsets({ groupId, topics })
     for (const { topic, partitions } of read) {
       const count = found.find((one) => one.topic === topic)?.partitions.length
       if (count !== partitions) throw new Error(`kafkajs asked for ${count} partitions of ${topic}`)
