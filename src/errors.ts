@@ -46,6 +46,7 @@ const KINDS = {
   // the runtime: inputs
   RECORD_UNDECODABLE: 'user',
   TIMESTAMP_INVALID: 'user',
+  TIMER_WITHOUT_KEY: 'user',
   // the runtime: outputs
   TOPIC_INVALID: 'user',
   PARTITION_INVALID: 'user',

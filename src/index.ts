@@ -5,7 +5,7 @@ export { GroupedTable } from './dsl/grouped-table.ts'
 export type { Materialized, RegionOptions } from './dsl/materialized.ts'
 export type { Partitioning, Serdes } from './dsl/place.ts'
 export { SplitStream } from './dsl/split-stream.ts'
-export { type RepartitionOptions, type SinkOptions, Stream } from './dsl/stream.ts'
+export { type ProcessOptions, type RepartitionOptions, type SinkOptions, Stream } from './dsl/stream.ts'
 export { Table } from './dsl/table.ts'
 export { type SourceOptions, type TableOptions, Topology, type TopologyOptions } from './dsl/topology.ts'
 export { WindowedStream } from './dsl/windowed-stream.ts'
@@ -57,15 +57,18 @@ export { consoleLogger, silentLogger, systemClock, systemRandom } from './system
 export type { TimestampRule } from './topology/graph.ts'
 export type {
   ForwardOptions,
+  OnTimer,
   ProcessContext,
   Processor,
   ProcessorSupplier,
   ProcessRecord,
   Timing,
+  WithTimers,
 } from './topology/process.ts'
 export { StreamRecord } from './topology/record.ts'
 export type { Partitioner, PartitionerTarget, TopicChooser } from './topology/routing.ts'
 export type { Cancellable, PunctuationType, Punctuator } from './topology/time.ts'
+export type { KeyTimers, Timer } from './topology/timers.ts'
 export {
   hoppingWindows,
   type TimeWindows,

@@ -6,7 +6,7 @@ import { type AggregateOptions, bindAggregate } from '../topology/aggregate.ts'
 import type { Processor } from '../topology/process.ts'
 import type { SessionWindows, SlidingWindows, TimeWindows } from '../topology/windows.ts'
 import type { Place, Serdes } from './place.ts'
-import { Stream } from './stream.ts'
+import { type ProcessOptions, Stream } from './stream.ts'
 import { regionView, Table } from './table.ts'
 import { SessionWindowedStream, WindowedStream } from './windowed-stream.ts'
 
@@ -66,7 +66,7 @@ export class GroupedStream<K, V> {
   /** The general operator over the grouped records: see `Stream.process`. */
   process<const R extends readonly AnyRegion[] = readonly [], KO = K, VO = V>(
     name: string,
-    options: { readonly regions?: R } & Serdes<KO, VO>,
+    options: ProcessOptions<K, R, KO, VO>,
     processor: Processor<K, V, R, KO, VO>,
   ): Stream<KO, VO, 'rekeyed'> {
     const stream = new Stream<K, V, 'keyed'>(this.place)

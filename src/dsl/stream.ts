@@ -2,13 +2,15 @@
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { AnyRegion } from '../region/definition.ts'
+import { bytes } from '../serde/index.ts'
 import { AutoName } from '../topology/builder.ts'
 import type { NodeHost, NodeId, Step } from '../topology/graph.ts'
-import { bindProcessor, type Processor } from '../topology/process.ts'
+import { bindProcessor, type OnTimer, type Processor } from '../topology/process.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import type { Partitioner, TopicChooser } from '../topology/routing.ts'
 import { fanOut, forwardEach, guarded } from '../topology/steps.ts'
 import type { GlobalTable } from './global-table.ts'
+import { timerKeys, timersRegion } from '../topology/timers.ts'
 import { GroupedStream } from './grouped-stream.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
 import type { Fn, Partitioning, Place, Serdes } from './place.ts'
@@ -257,19 +259,37 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   process<const R extends readonly AnyRegion[] = readonly [], KO = K, VO = V>(
     this: Stream<K, V, NeedsKey<R, P>>,
     name: string,
-    options: { readonly regions?: R } & Serdes<KO, VO>,
+    options: ProcessOptions<K, R, KO, VO>,
     processor: Processor<K, V, R, KO, VO>,
   ): Stream<KO, VO, 'rekeyed'> {
     const regions: readonly AnyRegion[] = options.regions ?? []
-    this.place.builder.requireRegions(name, regions)
-    if (regions.some((region) => region.kind === 'partitioned')) this.#requireKeyed(`process('${name}')`)
+    const { builder } = this.place
+    builder.requireRegions(name, regions)
+    const own = regions.map((region) => region.name)
+    if (options.onTimer !== undefined) {
+      const key = timerKeys(this.#serde('key', options.timerKey, `process('${name}')`))
+      own.push(timersRegion(name))
+      builder.addRegion({
+        kind: 'partitioned',
+        name: timersRegion(name),
+        key,
+        value: bytes,
+        store: 'persistent',
+      })
+    }
+    if (own.some((region) => !builder.isGlobal(region))) this.#requireKeyed(`process('${name}')`)
     const node = this.place.builder.add({
       kind: 'operator',
       operator: 'process',
       name,
       parents: [this.place.node],
-      regions: regions.map((region) => region.name),
-      bind: bindProcessor(name, regions, processor as Parameters<typeof bindProcessor>[2]),
+      regions: own,
+      bind: bindProcessor(
+        name,
+        regions,
+        processor as Parameters<typeof bindProcessor>[2],
+        options.onTimer as Parameters<typeof bindProcessor>[3],
+      ),
     })
     const serdes = {
       ...(this.place.serdes as unknown as Serdes<KO, VO>),
@@ -358,6 +378,15 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     if (serde !== undefined) return serde
     throw new DruseError('TOPOLOGY_INVALID', `${where} does not know the ${part} serde: give { ${part}: … }`)
   }
+}
+
+export interface ProcessOptions<K, R extends readonly AnyRegion[], KO, VO> extends Serdes<KO, VO> {
+  /** What the operator reads and writes: in its context, under their names. */
+  readonly regions?: R
+  /** Called when a timer of a key has come: see `KeyTimers`. They stand in the region `<name>-timers`. */
+  readonly onTimer?: OnTimer<K, R, KO, VO>
+  /** Of the timers' keys. Default: that of the stream. */
+  readonly timerKey?: Serde<K>
 }
 
 export interface SinkOptions<K, V> extends Serdes<K, V> {

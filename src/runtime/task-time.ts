@@ -2,7 +2,7 @@
 import { DruseError } from '../errors.ts'
 import type { Clock } from '../ports.ts'
 import { following, Punctuations } from '../topology/punctuation.ts'
-import type { Cancellable, PunctuationType, Punctuator, TaskTime } from '../topology/time.ts'
+import type { Cancellable, Due, PunctuationType, Punctuator, TaskTime } from '../topology/time.ts'
 
 /** Of `idleAfterMs`: from one step of idle time to the next. */
 const IDLE_STEP = 0.25
@@ -21,8 +21,12 @@ export interface TaskTimeOptions {
 export class RunningTime implements TaskTime {
   readonly #clock: Clock
   readonly #idleAfterMs: number | undefined
-  readonly #ofStream = new Punctuations()
-  readonly #ofWallClock = new Punctuations()
+  readonly #punctuations = { streamTime: new Punctuations(), wallClock: new Punctuations() }
+  /** Timers of operators, then punctuation. */
+  readonly #dues: Readonly<Record<PunctuationType, Due[]>> = {
+    streamTime: [this.#punctuations.streamTime],
+    wallClock: [this.#punctuations.wallClock],
+  }
   readonly #idlers: ((streamTimeMs: number) => void | Promise<void>)[] = []
   #streamTimeMs: number
   #isStarting = true
@@ -57,16 +61,20 @@ export class RunningTime implements TaskTime {
       )
     }
     if (type === 'wallClock') {
-      return this.#ofWallClock.add(this.wallClockMs + intervalMs, intervalMs, punctuator)
+      return this.#punctuations.wallClock.add(this.wallClockMs + intervalMs, intervalMs, punctuator)
     }
     // What it has been called for before this start, it is not called for again.
     const isKnown = this.#isStarting && this.#streamTimeMs >= 0
     const firstMs = isKnown ? following(0, intervalMs, this.#streamTimeMs) : 0
-    return this.#ofStream.add(firstMs, intervalMs, punctuator)
+    return this.#punctuations.streamTime.add(firstMs, intervalMs, punctuator)
+  }
+
+  watch(type: PunctuationType, due: Due): void {
+    // Operators are bound last to first.
+    this.#dues[type].unshift(due)
   }
 
   onIdle(callback: (streamTimeMs: number) => void | Promise<void>): void {
-    // Operators are bound last to first.
     this.#idlers.unshift(callback)
   }
 
@@ -86,19 +94,19 @@ export class RunningTime implements TaskTime {
 
   /** Whether stream time has come to something. */
   get isStreamTimeDue(): boolean {
-    return this.#ofStream.nextMs <= this.#streamTimeMs
+    return isDue(this.#dues.streamTime, this.#streamTimeMs)
   }
 
   /** What stream time has come to. */
   punctuate(): void | Promise<void> {
-    return this.#ofStream.run(this.#streamTimeMs)
+    return runAll(this.#dues.streamTime, this.#streamTimeMs)
   }
 
   /** Until the clock comes to something, or may; undefined: never. `isIdle`: there is no record to take. */
   dueInMs(isIdle: boolean): number | undefined {
     let dueInMs = Number.POSITIVE_INFINITY
-    const wallClockMs = this.#ofWallClock.nextMs
-    if (Number.isFinite(wallClockMs)) dueInMs = Math.min(LOOK_MS, wallClockMs - this.wallClockMs)
+    const wallClockMs = Math.min(...this.#dues.wallClock.map(({ nextMs }) => nextMs))
+    if (wallClockMs < Number.POSITIVE_INFINITY) dueInMs = Math.min(LOOK_MS, wallClockMs - this.wallClockMs)
     if (isIdle && this.#canIdle) {
       dueInMs = Math.min(dueInMs, this.#nextIdleStepMs - this.#clock.monotonicMs())
     }
@@ -106,13 +114,13 @@ export class RunningTime implements TaskTime {
   }
 
   isClockDue(isIdle: boolean): boolean {
-    if (this.#ofWallClock.nextMs <= this.wallClockMs) return true
+    if (isDue(this.#dues.wallClock, this.wallClockMs)) return true
     return isIdle && this.#canIdle && this.#nextIdleStepMs <= this.#clock.monotonicMs()
   }
 
   /** What the clock has come to. */
   async onClock(isIdle: boolean): Promise<void> {
-    await this.#ofWallClock.run(this.wallClockMs)
+    await runAll(this.#dues.wallClock, this.wallClockMs)
     if (isIdle && this.#canIdle && this.#nextIdleStepMs <= this.#clock.monotonicMs()) await this.#idle()
   }
 
@@ -130,5 +138,18 @@ export class RunningTime implements TaskTime {
     this.#streamTimeMs = streamTimeMs
     for (const idler of this.#idlers) await idler(streamTimeMs)
     await this.punctuate()
+  }
+}
+
+function isDue(dues: readonly Due[], nowMs: number): boolean {
+  for (const { nextMs } of dues) if (nextMs <= nowMs) return true
+  return false
+}
+
+function runAll(dues: readonly Due[], nowMs: number, from = 0): void | Promise<void> {
+  for (let i = from; i < dues.length; i++) {
+    const due = dues[i] as Due
+    const pending = due.nextMs <= nowMs ? due.run(nowMs) : undefined
+    if (pending !== undefined) return pending.then(() => runAll(dues, nowMs, i + 1))
   }
 }

@@ -94,6 +94,10 @@ export class GraphBuilder {
     }
   }
 
+  isGlobal(region: string): boolean {
+    return this.#globals.has(region)
+  }
+
   addRegion<R extends AnyRegion>(region: R): R {
     checkName('region', region.name)
     if (RESERVED_REGION_NAMES.has(region.name)) {

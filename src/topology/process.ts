@@ -7,6 +7,7 @@ import type { NodeHost, Step } from './graph.ts'
 import { StreamRecord } from './record.ts'
 import { fanOut, operatorFailed } from './steps.ts'
 import type { Cancellable, PunctuationType, Punctuator } from './time.ts'
+import { type KeyTimers, type Timer, TimerQueue, timersRegion } from './timers.ts'
 
 export interface ForwardOptions {
   /** Milliseconds since 1970, not negative. Default: that of the record being processed; in a punctuator, its time. */
@@ -40,9 +41,24 @@ export interface Timing {
   schedule(intervalMs: number, type: PunctuationType, punctuator: Punctuator): Cancellable
 }
 
+/** Timers of keys, for operators with `onTimer`. */
+export interface WithTimers {
+  readonly timers: KeyTimers
+}
+
 export type ProcessContext<Regions extends readonly AnyRegion[], K, V> = RegionHandles<Regions> &
   Forwarding<K, V> &
-  Timing
+  Timing &
+  WithTimers
+
+/**
+ * A timer has come. The callback may use the regions and `forward`, by default with the timer's time. If it throws, the
+ * task stops: it is no record's fault.
+ */
+export type OnTimer<K, Regions extends readonly AnyRegion[], KO, VO> = (
+  timer: Timer<K>,
+  context: ProcessContext<Regions, KO, VO>,
+) => void | Promise<void>
 
 /** A promise is waited for before the next record of the same task; other tasks go on meanwhile. */
 export type ProcessRecord<K, V, Regions extends readonly AnyRegion[], KO, VO> = (
@@ -67,12 +83,15 @@ type AnyProcessor =
   | ((record: StreamRecord, context: object) => void | Promise<void>)
   | { get(context: object): (record: StreamRecord, context: object) => void | Promise<void> }
 
+type AnyOnTimer = (timer: Timer, context: object) => void | Promise<void>
+
 const NO_HEADERS: readonly Header[] = []
 
 export function bindProcessor(
   name: string,
   regions: readonly AnyRegion[],
   processor: AnyProcessor,
+  onTimer?: AnyOnTimer,
 ): (host: NodeHost, children: readonly Step[]) => Step {
   return (host, children) => {
     const { time } = host
@@ -102,8 +121,25 @@ export function bindProcessor(
         const record = new StreamRecord(null, null, timestampMs, NO_HEADERS, '', -1, -1)
         return during(record, () => punctuator(timestampMs))
       })
+    const queue =
+      onTimer &&
+      new TimerQueue(name, host.region(timersRegion(name)), (timer) => {
+        const record = new StreamRecord(timer.key, null, timer.timestampMs, NO_HEADERS, '', -1, -1)
+        return during(record, () => onTimer(timer, context))
+      })
+    if (queue !== undefined) {
+      for (const type of ['streamTime', 'wallClock'] as const) time.watch(type, queue.due(type))
+    }
+    const timersOf = (): TimerQueue => {
+      if (queue === undefined || current === undefined) throw noTimers(name, queue === undefined)
+      return queue
+    }
+    const timers: KeyTimers = {
+      register: (timestampMs, type = 'streamTime') => timersOf().register(current?.key, timestampMs, type),
+      cancel: (timestampMs, type = 'streamTime') => timersOf().cancel(current?.key, timestampMs, type),
+    }
     const context = Object.defineProperties(
-      { forward, schedule },
+      { forward, schedule, timers },
       {
         streamTimeMs: { enumerable: true, get: () => time.streamTimeMs },
         wallClockMs: { enumerable: true, get: () => time.wallClockMs },
@@ -150,4 +186,15 @@ export function bindProcessor(
       }
     }
   }
+}
+
+function noTimers(operator: string, hasNone: boolean): DruseError {
+  return hasNone
+    ? new DruseError('OPTION_INVALID', `Operator '${operator}' asks for a timer, but has no onTimer`, {
+        operator,
+      })
+    : new DruseError(
+        'CONTEXT_CLOSED',
+        `timers of operator '${operator}' were used after its record was through; return the promise of what you wait for`,
+      )
 }

@@ -2,7 +2,7 @@
  * Periodic calls. Those of stream time stand on multiples of their interval, those of the wall clock on multiples after
  * they were made; however many were missed, there is one call. All as in Kafka Streams 4.1.
  */
-import type { Cancellable, Punctuator } from './time.ts'
+import type { Cancellable, Due, Punctuator } from './time.ts'
 
 interface Schedule extends Cancellable {
   readonly intervalMs: number
@@ -13,7 +13,7 @@ interface Schedule extends Cancellable {
   isCancelled: boolean
 }
 
-export class Punctuations {
+export class Punctuations implements Due {
   #schedules: Schedule[] = []
   #count = 0
 

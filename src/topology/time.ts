@@ -14,6 +14,13 @@ export interface Cancellable {
   cancel(): void
 }
 
+/** Something that time may come to. */
+export interface Due {
+  /** Nothing is due before that. */
+  readonly nextMs: number
+  run(nowMs: number): void | Promise<void>
+}
+
 /** The time of one task. */
 export interface TaskTime {
   /** The newest timestamp that the task has seen, -1 before the first record. Never goes back, not by a restart either. */
@@ -22,6 +29,8 @@ export interface TaskTime {
   readonly wallClockMs: number
   /** `operator` is named when the punctuator fails. Errors: OPTION_INVALID. */
   schedule(operator: string, type: PunctuationType, intervalMs: number, punctuator: Punctuator): Cancellable
+  /** Runs what is due behind each record and step of time; of several operators, first those that stand before the others. */
+  watch(type: PunctuationType, due: Due): void
   /**
    * Called when stream time moves without a record, because the inputs are idle (see `TopologyOptions.idleAfterMs`):
    * of several operators, first those that stand before the others.
