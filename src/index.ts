@@ -4,8 +4,9 @@ export { GroupedStream } from './dsl/grouped-stream.ts'
 export { GroupedTable } from './dsl/grouped-table.ts'
 export type { Materialized, RegionOptions } from './dsl/materialized.ts'
 export type { Partitioning, Serdes } from './dsl/place.ts'
+export type { ProcessOptions, ProcessValuesOptions } from './dsl/processor.ts'
 export { SplitStream } from './dsl/split-stream.ts'
-export { type ProcessOptions, type RepartitionOptions, type SinkOptions, Stream } from './dsl/stream.ts'
+export { type RepartitionOptions, type SinkOptions, Stream } from './dsl/stream.ts'
 export { Table } from './dsl/table.ts'
 export { type SourceOptions, type TableOptions, Topology, type TopologyOptions } from './dsl/topology.ts'
 export { WindowedStream } from './dsl/windowed-stream.ts'
@@ -58,11 +59,14 @@ export type { TimestampRule } from './topology/graph.ts'
 export type {
   ForwardOptions,
   OnTimer,
+  OnValueTimer,
   ProcessContext,
   Processor,
   ProcessorSupplier,
   ProcessRecord,
   Timing,
+  ValueProcessContext,
+  ValueProcessor,
   WithTimers,
 } from './topology/process.ts'
 export { StreamRecord } from './topology/record.ts'

@@ -1,3 +1,4 @@
+import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { GraphBuilder } from '../topology/builder.ts'
 import type { NodeId } from '../topology/graph.ts'
@@ -24,4 +25,25 @@ export interface Place<K, V> {
   readonly serdes: Serdes<K, V>
   /** Keys may have changed since records of one key were last sure to be in one task. */
   readonly rekeyed: boolean
+}
+
+/** Errors: TOPOLOGY_INVALID. */
+export function requireKeyed({ rekeyed }: { readonly rekeyed: boolean }, what: string): void {
+  if (!rekeyed) return
+  throw new DruseError(
+    'TOPOLOGY_INVALID',
+    `${what} needs records of one key in one task, but a key may have changed before it; put a repartition(name) or groupBy(name, …) in between`,
+  )
+}
+
+/** The one that was given, else the stream's. Errors: TOPOLOGY_INVALID when there is neither. */
+export function serdeOf<K, V, Part extends 'key' | 'value'>(
+  { serdes }: Place<K, V>,
+  part: Part,
+  given: Serdes<K, V>[Part] | undefined,
+  where: string,
+): NonNullable<Serdes<K, V>[Part]> {
+  const serde = given ?? serdes[part]
+  if (serde !== undefined) return serde
+  throw new DruseError('TOPOLOGY_INVALID', `${where} does not know the ${part} serde: give { ${part}: … }`)
 }

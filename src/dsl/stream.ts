@@ -2,18 +2,17 @@
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { AnyRegion } from '../region/definition.ts'
-import { bytes } from '../serde/index.ts'
 import { AutoName } from '../topology/builder.ts'
 import type { NodeHost, NodeId, Step } from '../topology/graph.ts'
-import { bindProcessor, type OnTimer, type Processor } from '../topology/process.ts'
+import type { Processor, ValueProcessor } from '../topology/process.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import type { Partitioner, TopicChooser } from '../topology/routing.ts'
 import { fanOut, forwardEach, guarded } from '../topology/steps.ts'
 import type { GlobalTable } from './global-table.ts'
-import { timerKeys, timersRegion } from '../topology/timers.ts'
 import { GroupedStream } from './grouped-stream.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
-import type { Fn, Partitioning, Place, Serdes } from './place.ts'
+import { type Fn, type Partitioning, type Place, requireKeyed, type Serdes, serdeOf } from './place.ts'
+import { addProcessor, type ProcessOptions, type ProcessValuesOptions } from './processor.ts'
 import { SplitStream } from './split-stream.ts'
 import { addStreamTableJoin, type LookedUp } from './stream-table-join.ts'
 import { type AnyTable, type Table, tableOf } from './table.ts'
@@ -153,7 +152,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
 
   /** Groups by the key that records have. After a change of key, use groupBy() or repartition() first. */
   groupByKey(this: Stream<K, V, 'keyed'>): GroupedStream<K, V> {
-    this.#requireKeyed('groupByKey')
+    requireKeyed(this.place, 'groupByKey')
     return new GroupedStream(this.place)
   }
 
@@ -179,8 +178,8 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
    * Records without key are dropped, as in Kafka Streams, unless a left or outer join follows.
    */
   repartition(name: string, options: RepartitionOptions<K, V> = {}): Stream<K, V> {
-    const key = this.#serde('key', options.key, `repartition('${name}')`)
-    const value = this.#serde('value', options.value, `repartition('${name}')`)
+    const key = serdeOf(this.place, 'key', options.key, `repartition('${name}')`)
+    const value = serdeOf(this.place, 'value', options.value, `repartition('${name}')`)
     const { partitions } = options
     if (partitions !== undefined && (!Number.isInteger(partitions) || partitions < 1)) {
       throw new DruseError(
@@ -211,7 +210,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     name: Name,
     options: RegionOptions<K, V> = {},
   ): Table<Name, K, V> {
-    this.#requireKeyed(`toTable('${name}')`)
+    requireKeyed(this.place, `toTable('${name}')`)
     const region = addRegion(this.place, { ...options, name })
     const place = { ...this.place, serdes: region }
     return tableOf(place, { name, region, keep: () => region }) as Table<Name, K, V>
@@ -262,41 +261,30 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     options: ProcessOptions<K, R, KO, VO>,
     processor: Processor<K, V, R, KO, VO>,
   ): Stream<KO, VO, 'rekeyed'> {
-    const regions: readonly AnyRegion[] = options.regions ?? []
-    const { builder } = this.place
-    builder.requireRegions(name, regions)
-    const own = regions.map((region) => region.name)
-    if (options.onTimer !== undefined) {
-      const key = timerKeys(this.#serde('key', options.timerKey, `process('${name}')`))
-      own.push(timersRegion(name))
-      builder.addRegion({
-        kind: 'partitioned',
-        name: timersRegion(name),
-        key,
-        value: bytes,
-        store: 'persistent',
-      })
-    }
-    if (own.some((region) => !builder.isGlobal(region))) this.#requireKeyed(`process('${name}')`)
-    const node = this.place.builder.add({
-      kind: 'operator',
-      operator: 'process',
-      name,
-      parents: [this.place.node],
-      regions: own,
-      bind: bindProcessor(
-        name,
-        regions,
-        processor as Parameters<typeof bindProcessor>[2],
-        options.onTimer as Parameters<typeof bindProcessor>[3],
-      ),
-    })
+    const node = addProcessor(this.place, { name, options, processor, keepsKey: false })
     const serdes = {
       ...(this.place.serdes as unknown as Serdes<KO, VO>),
       ...(options.key && { key: options.key }),
       ...(options.value && { value: options.value }),
     }
     return new Stream({ ...this.place, node, serdes, rekeyed: true })
+  }
+
+  /**
+   * As `process`, with `forward(value)`: what it forwards has the key of the record, so that keyed operators may follow
+   * without a repartition. Kafka Streams' FixedKeyProcessor.
+   */
+  processValues<const R extends readonly AnyRegion[] = readonly [], VO = V>(
+    this: Stream<K, V, NeedsKey<R, P>>,
+    name: string,
+    options: ProcessValuesOptions<K, R, VO>,
+    processor: ValueProcessor<K, V, R, VO>,
+  ): Stream<K, VO, P> {
+    const node = addProcessor(this.place, { name, options, processor, keepsKey: true })
+    const { key, value } = this.place.serdes as unknown as Serdes<K, VO>
+    const given = options.value ?? value
+    const serdes = { ...(key && { key }), ...(given && { value: given }) }
+    return new Stream<K, VO, P>({ ...this.place, node, serdes })
   }
 
   /**
@@ -315,8 +303,8 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       parents: [this.place.node],
       topic: topic as string | TopicChooser,
       partitioner: options.partitioner as Partitioner | undefined,
-      key: this.#serde('key', options.key, where) as Serde<unknown>,
-      value: this.#serde('value', options.value, where) as Serde<unknown>,
+      key: serdeOf(this.place, 'key', options.key, where) as Serde<unknown>,
+      value: serdeOf(this.place, 'value', options.value, where) as Serde<unknown>,
     })
   }
 
@@ -324,7 +312,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     type Joiner = Parameters<typeof addStreamTableJoin>[2]['joiner']
     type KeyOf = Parameters<typeof addStreamTableJoin>[2]['keyOf']
     const isGlobal = functions.length > 1
-    if (!isGlobal) this.#requireKeyed(isLeft ? 'leftJoin' : 'join')
+    if (!isGlobal) requireKeyed(this.place, isLeft ? 'leftJoin' : 'join')
     const keyOf: KeyOf = isGlobal ? (functions[0] as KeyOf) : (_, key) => key
     const joiner = functions[isGlobal ? 1 : 0] as Joiner
     const node = addStreamTableJoin(this.place, table, { isLeft, joiner, keyOf })
@@ -360,33 +348,6 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       bind: (_: NodeHost, children, name) => bind(name, fanOut(children)) as Step,
     })
   }
-
-  #requireKeyed(what: string): void {
-    if (!this.place.rekeyed) return
-    throw new DruseError(
-      'TOPOLOGY_INVALID',
-      `${what} needs records of one key in one task, but a key may have changed before it; put a repartition(name) or groupBy(name, …) in between`,
-    )
-  }
-
-  #serde<Part extends 'key' | 'value'>(
-    part: Part,
-    given: Serdes<K, V>[Part],
-    where: string,
-  ): NonNullable<Serdes<K, V>[Part]> {
-    const serde = given ?? this.place.serdes[part]
-    if (serde !== undefined) return serde
-    throw new DruseError('TOPOLOGY_INVALID', `${where} does not know the ${part} serde: give { ${part}: … }`)
-  }
-}
-
-export interface ProcessOptions<K, R extends readonly AnyRegion[], KO, VO> extends Serdes<KO, VO> {
-  /** What the operator reads and writes: in its context, under their names. */
-  readonly regions?: R
-  /** Called when a timer of a key has come: see `KeyTimers`. They stand in the region `<name>-timers`. */
-  readonly onTimer?: OnTimer<K, R, KO, VO>
-  /** Of the timers' keys. Default: that of the stream. */
-  readonly timerKey?: Serde<K>
 }
 
 export interface SinkOptions<K, V> extends Serdes<K, V> {

@@ -60,6 +60,13 @@ export type OnTimer<K, Regions extends readonly AnyRegion[], KO, VO> = (
   context: ProcessContext<Regions, KO, VO>,
 ) => void | Promise<void>
 
+/** As `ProcessContext`, for what keeps the key of its record. */
+export type ValueProcessContext<Regions extends readonly AnyRegion[], V> = RegionHandles<Regions> & {
+  /** As in `Forwarding`, under the key of the record, or of the timer. In a punctuator there is none. */
+  forward(value: V, options?: ForwardOptions): void
+} & Timing &
+  WithTimers
+
 /** A promise is waited for before the next record of the same task; other tasks go on meanwhile. */
 export type ProcessRecord<K, V, Regions extends readonly AnyRegion[], KO, VO> = (
   record: StreamRecord<K, V>,
@@ -79,20 +86,45 @@ export type Processor<K, V, Regions extends readonly AnyRegion[], KO, VO> =
   | ProcessRecord<K, V, Regions, KO, VO>
   | ProcessorSupplier<K, V, Regions, KO, VO>
 
-type AnyProcessor =
+type ProcessValue<K, V, Regions extends readonly AnyRegion[], VO> = (
+  record: StreamRecord<K, V>,
+  context: ValueProcessContext<Regions, VO>,
+) => void | Promise<void>
+
+/** A function, or a supplier that makes one for each task: see `ProcessorSupplier`. */
+export type ValueProcessor<K, V, Regions extends readonly AnyRegion[], VO> =
+  | ProcessValue<K, V, Regions, VO>
+  | { get(context: ValueProcessContext<Regions, VO>): ProcessValue<K, V, Regions, VO> }
+
+export type OnValueTimer<K, Regions extends readonly AnyRegion[], VO> = (
+  timer: Timer<K>,
+  context: ValueProcessContext<Regions, VO>,
+) => void | Promise<void>
+
+export type AnyProcessor =
   | ((record: StreamRecord, context: object) => void | Promise<void>)
   | { get(context: object): (record: StreamRecord, context: object) => void | Promise<void> }
 
-type AnyOnTimer = (timer: Timer, context: object) => void | Promise<void>
+export type AnyOnTimer = (timer: Timer, context: object) => void | Promise<void>
 
 const NO_HEADERS: readonly Header[] = []
 
-export function bindProcessor(
-  name: string,
-  regions: readonly AnyRegion[],
-  processor: AnyProcessor,
-  onTimer?: AnyOnTimer,
-): (host: NodeHost, children: readonly Step[]) => Step {
+export interface BoundProcessor {
+  readonly name: string
+  readonly regions: readonly AnyRegion[]
+  readonly processor: AnyProcessor
+  readonly onTimer: AnyOnTimer | undefined
+  /** It forwards under the key that it was called with. */
+  readonly keepsKey: boolean
+}
+
+export function bindProcessor({
+  name,
+  regions,
+  processor,
+  onTimer,
+  keepsKey,
+}: BoundProcessor): (host: NodeHost, children: readonly Step[]) => Step {
   return (host, children) => {
     const { time } = host
     const next = fanOut(children)
@@ -115,6 +147,8 @@ export function bindProcessor(
       // It is waited for when the processor is done, which may be later than its failure.
       pending?.catch(() => {})
     }
+    const forwardValue = (value: unknown, options?: ForwardOptions): void =>
+      forward(current?.key, value, options)
     const schedule = (intervalMs: number, type: PunctuationType, punctuator: Punctuator): Cancellable =>
       time.schedule(name, type, intervalMs, (timestampMs) => {
         // Of no record: it comes from nowhere.
@@ -139,7 +173,7 @@ export function bindProcessor(
       cancel: (timestampMs, type = 'streamTime') => timersOf().cancel(current?.key, timestampMs, type),
     }
     const context = Object.defineProperties(
-      { forward, schedule, timers },
+      { forward: keepsKey ? forwardValue : forward, schedule, timers },
       {
         streamTimeMs: { enumerable: true, get: () => time.streamTimeMs },
         wallClockMs: { enumerable: true, get: () => time.wallClockMs },

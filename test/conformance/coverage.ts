@@ -3,9 +3,10 @@ import type { Family } from './build.ts'
 import { aggregations } from './topologies/aggregations.ts'
 import { stateless } from './topologies/stateless.ts'
 import { tables } from './topologies/tables.ts'
+import { time } from './topologies/time.ts'
 import { windows } from './topologies/windows.ts'
 
-export const built: Family = { ...aggregations, ...stateless, ...tables, ...windows }
+export const built: Family = { ...aggregations, ...stateless, ...tables, ...time, ...windows }
 
 /** May be absent. */
 export const optional: readonly string[] = [
@@ -30,13 +31,7 @@ export const pending: readonly string[] = [
   'cogroup-tumbling',
   'dedup-window-store',
   'headers-join',
-  'headers-processor',
   'hopping-emit-final',
-  'process-values',
-  'processor-cancel',
-  'processor-forward',
-  'processor-stream-time',
-  'processor-wall-clock',
   'session-aggregate',
   'session-count',
   'session-emit-final',
@@ -59,6 +54,5 @@ export const pending: readonly string[] = [
   'suppress-window-close',
   'suppress-window-close-hopping',
   'suppress-windowed-time-limit',
-  'timestamp-extractor',
   'tumbling-emit-final',
 ]
