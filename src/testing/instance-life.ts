@@ -29,11 +29,16 @@ export class InstanceLife {
     this.outside = outside
     process.onKilled(() => {
       disk.crash()
-      outside.abandon()
+      outside.stopped()
     })
     app.onStateChange((state) => {
       if (state === 'ERROR') this.failure = app.health.error
     })
+  }
+
+  freeze(): void {
+    this.process.pause()
+    this.outside.stopped()
   }
 
   get name(): string {

@@ -13,25 +13,22 @@ interface Work {
 export class OutsideWork {
   readonly #works = new Set<Work>()
   #wakes: (() => void)[] = []
-  #isAbandoned = false
 
   /** Of what is pending when promises have had their turn. */
   get isUnderWay(): boolean {
-    if (this.#isAbandoned) return false
     for (const { handedOn } of this.#works) if (handedOn === 0) return true
     return false
   }
 
-  /** Resolves when `isUnderWay` may have changed. */
+  /** Resolves when `isUnderWay`, or the state of its process, may have changed. */
   changed(): Promise<void> {
     return new Promise((resolve) => {
       this.#wakes.push(resolve)
     })
   }
 
-  /** Its process is dead: nobody waits for it any more. */
-  abandon(): void {
-    this.#isAbandoned = true
+  /** Its process has been stopped: whoever waits for it looks again. */
+  stopped(): void {
     this.#wake()
   }
 

@@ -53,7 +53,7 @@ export class TestInstance {
 
   /** As SIGSTOP: no time passes in it, and nothing reaches it or leaves it. */
   freeze(): void {
-    this.#life.process.pause()
+    this.#life.freeze()
   }
 
   /** As SIGCONT. */

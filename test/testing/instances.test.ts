@@ -195,6 +195,8 @@ describe('several instances', () => {
     driver.instances[2]?.crash()
     await driver.close()
     expect(driver.instances.map(({ state }) => state)).toEqual(['stopped', 'stopped', 'stopped'])
+    const [first, frozen] = driver.instances
+    expect([first.health.state, frozen?.health.state]).toEqual(['NOT_RUNNING', 'NOT_RUNNING'])
   })
 })
 
@@ -253,6 +255,17 @@ describe('an instance that freezes', () => {
     expect(driver.nowMs - beforeMs).toBeGreaterThan(59_000)
     expect(await driver.createOutputTopic('sums', figures).readValuesToList()).toEqual([1, 3])
     await driver.close()
+  })
+
+  test('and has not noticed that others have its tasks is waited for until it does', async () => {
+    const { topology } = sums()
+    await using driver = await TestDriver.create(topology, { instances: 2, partitions: 2 })
+    const [first] = driver.instances
+    first.freeze()
+    await driver.advanceWallClockTime(120_000)
+    first.thaw()
+    await driver.untilIdle()
+    expect(driver.instances.flatMap(tasksOf).toSorted()).toEqual(['0_0', '0_1'])
   })
 
   test('for a shorter time keeps them', async () => {

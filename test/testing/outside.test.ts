@@ -55,6 +55,22 @@ describe('what takes real time', () => {
     await driver.close()
   })
 
+  test.each(['crash', 'freeze'] as const)('is not waited for any more after a %s', async (what) => {
+    const started = Promise.withResolvers<void>()
+    const topology = slow(() => {
+      started.resolve()
+      return new Promise(() => {})
+    })
+    const driver = await TestDriver.create(topology)
+    const piped = driver.createInputTopic('in', strings).pipeInput('a', 'b')
+    await started.promise
+    await later(10)
+    driver.instances[0][what]()
+    await piped
+    driver.instances[0].crash()
+    await driver.close()
+  })
+
   test('may be a registry', async () => {
     const { avro } = await import('../../src/index.ts')
     const reading = avro<{ n: number }>({ type: 'record', name: 'R', fields: [{ name: 'n', type: 'int' }] })
