@@ -116,7 +116,8 @@ export class Failpoints {
       place.thaw()
     }
     await terminated
-    stage.happened('failpoint', isHit ? `${signal} at ${point.name}` : `${point.name} not come to`)
+    if (isHit) stage.happened('failpoint', `${signal} at ${point.name}`)
+    else stage.missed('failpoint', point.name)
   }
 
   /** A first start that dies at every step: the topics are there and nothing is committed, or not all of it is known. */

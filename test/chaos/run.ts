@@ -59,6 +59,8 @@ export interface ChaosResult {
   readonly restores: number
   readonly wipes: number
   readonly wipesAfterDamage: number
+  /** Of any process at any time. */
+  readonly heapBytesMax: number
 }
 
 /**
@@ -111,6 +113,7 @@ class Run implements AsyncDisposable {
   readonly #damaged = new Set<string>()
   readonly #unopened = new Set<string>()
   #hasDamage = false
+  #heapBytesMax = 0
   readonly #failpoints: Failpoints
   readonly #network: NetworkFaults
   readonly #prefix: string
@@ -273,6 +276,7 @@ class Run implements AsyncDisposable {
         this.#details.set(name, (this.#details.get(name) ?? 0) + 1)
         this.#log(name)
       },
+      missed: (family, what) => this.#log(`${family}: ${what} has not come`),
       damaged: (store) => {
         this.#hasDamage = true
         this.#damaged.add(store)
@@ -472,6 +476,7 @@ class Run implements AsyncDisposable {
         this.#violation(`${process}: not handled: ${report.message}`)
         return
       case 'health':
+        this.#heapBytesMax = Math.max(this.#heapBytesMax, report.heapBytes)
         return
     }
   }
@@ -529,6 +534,7 @@ class Run implements AsyncDisposable {
       restores: this.#restores,
       wipes: this.#wipes,
       wipesAfterDamage: this.#wipesAfterDamage,
+      heapBytesMax: this.#heapBytesMax,
     }
   }
 }

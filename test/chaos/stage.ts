@@ -15,6 +15,8 @@ export interface Stage {
   readonly signal: AbortSignal
   /** A fault that has happened. */
   happened(family: Family, what: string): void
+  /** One that was prepared in vain: its moment did not come. */
+  missed(family: Family, what: string): void
   /** This store may be moved aside. */
   damaged(store: string): void
 }

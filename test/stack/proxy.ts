@@ -164,8 +164,8 @@ export class KafkaProxy {
         return
       }
       const end = Math.min(bytes.length, at + SLOW_BYTES)
-      socket.write(bytes.subarray(at, end))
       await sleep(((end - at) * 1_000) / bytesPerSecond)
+      socket.write(bytes.subarray(at, end))
       at = end
     }
   }
