@@ -26,8 +26,14 @@ export interface StoredState {
 
 const META = 0
 const ENTRY = 1
-const VALUE_FORMAT = 1
-const HEAD_BYTES = 7
+/** Of a value, by its format: where its timestamp stands, and where its bytes begin. */
+const VALUE_FORMATS: Readonly<Record<number, readonly [timestamp: number, bytes: number]>> = {
+  1: [1, 7],
+  2: [5, 11],
+}
+/** Before its JSON; a brace, if there is nothing before. */
+const META_HEAD_BYTES = 5
+const BRACE = 0x7b
 
 /** Of directories that no process has open. */
 export async function readState(stateDirs: readonly string[]): Promise<StoredState> {
@@ -94,15 +100,18 @@ async function readLevel(
   let meta: { sequence: number | null; incarnation: string; regions: Record<string, { position: number }> }
   let found: typeof meta | undefined
   for await (const [key, value] of level.iterator()) {
-    if (key[0] === META && key.length === 1) found = JSON.parse(value.toString())
+    if (key[0] === META && key.length === 1) {
+      found = JSON.parse(value.subarray(value[0] === BRACE ? 0 : META_HEAD_BYTES).toString())
+    }
     if (key[0] !== ENTRY) continue
     const region = key.subarray(2, 2 + (key[1] as number)).toString()
     const entries = regions.get(region) ?? new Map<string, string>()
     regions.set(region, entries)
-    if (value[0] !== VALUE_FORMAT) throw new Error(`${directory} has a value of format ${value[0]}`)
-    const timestamp = value.readIntBE(1, 6)
+    const format = VALUE_FORMATS[value[0] as number]
+    if (format === undefined) throw new Error(`${directory} has a value of format ${value[0]}`)
+    const timestamp = value.readIntBE(format[0], 6)
     const id = keyInChangelog(region, key.subarray(2 + region.length)).toString('hex')
-    entries.set(id, `${timestamp} ${value.subarray(HEAD_BYTES).toString('hex')}`)
+    entries.set(id, `${timestamp} ${value.subarray(format[1]).toString('hex')}`)
   }
   if (found === undefined) return []
   meta = found
