@@ -4,7 +4,7 @@ import type { Topology } from '../dsl/topology.ts'
 import { DruseError } from '../errors.ts'
 import type { Logger, NewTopic, Registry } from '../ports.ts'
 import type { AnyRegion } from '../region/definition.ts'
-import { type DruseSettings, settingsOf } from '../runtime/options.ts'
+import type { DruseSettings } from '../runtime/options.ts'
 import { externalTopics } from '../runtime/plan.ts'
 import type { Committed } from '../runtime/query.ts'
 import { localRegistry } from '../serde/index.ts'
@@ -22,9 +22,7 @@ export interface TestTopic {
   readonly topic: string
   /** Default: as of all topics. */
   readonly partitions?: number
-  /**
-   * Kafka's topic settings by name. Default: nothing is deleted by age, and topics of replicated regions are compacted.
-   */
+  /** Kafka's topic settings by name. Default: the broker's, but nothing is deleted by age. */
   readonly configs?: Readonly<Record<string, string>>
 }
 
@@ -102,7 +100,6 @@ export class TestDriver {
     assertWhole('instances', instances, 1)
     assertWhole('partitions', partitions, 1)
     if (startTimeMs !== undefined) assertWhole('startTimeMs', startTimeMs, 0)
-    settingsOf(settings)
     const world = await World.open(
       {
         seed,
@@ -224,16 +221,12 @@ function assertWhole(option: string, value: number, least: number): void {
 }
 
 function topicsOf(graph: Graph, count: number, given: readonly TestTopic[]): NewTopic[] {
-  const compacted = new Set(Array.from(graph.globals.values(), ({ topic }) => topic))
   const wanted = new Map<string, TestTopic>(externalTopics(graph).map((topic) => [topic, { topic }]))
   for (const topic of given) wanted.set(topic.topic, topic)
   return Array.from(wanted.values(), ({ topic, configs, partitions = count }) => ({
     topic,
     partitions,
     replicationFactor: -1,
-    configs: {
-      ...(compacted.has(topic) ? { 'cleanup.policy': 'compact' } : { 'retention.ms': '-1' }),
-      ...configs,
-    },
+    configs: { 'retention.ms': '-1', ...configs },
   }))
 }
