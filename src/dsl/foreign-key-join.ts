@@ -64,6 +64,7 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
     value: json(),
     store,
   }).name
+  const region = addRegion({ builder, serdes: { key, value } }, { ...options, name })
   const internal = { kind: 'repartition', partitions: undefined, ...builder.policies } as const
   const topic = (what: string): string => `${builder.application}-${name}-${what}-repartition`
 
@@ -72,9 +73,14 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
     operator: 'foreignKeySubscribe',
     name: `${name}-subscribe`,
     parents: [left.origin.place.node],
-    regions: [versions],
+    regions: [versions, region.name],
     takes: 'changes',
-    bind: bindSubscribe({ isLeft, versions, foreignKey: foreignKey as SubscribeOptions['foreignKey'] }),
+    bind: bindSubscribe({
+      isLeft,
+      versions,
+      results: region.name,
+      foreignKey: foreignKey as SubscribeOptions['foreignKey'],
+    }),
   })
   const subscription = builder.add({
     ...internal,
@@ -116,12 +122,11 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
     kind: 'operator',
     operator: isLeft ? 'foreignKeyLeftJoin' : 'foreignKeyJoin',
     name: `${name}-resolve`,
-    parents: isLeft ? [subscribing, response] : [response],
+    parents: [subscribing, response],
     regions: [versions, ...rows.regions],
     bind: bindResolve({ isLeft, versions, rows, joiner: joiner as ResolveOptions['joiner'] }),
   })
   const place = { builder, node: resolving, serdes: { key, value }, rekeyed: false }
-  const region = addRegion(place, { ...options, name })
   return tableOf(place, { name, region, keep: () => region }) as Table<Name, K, VO>
 }
 

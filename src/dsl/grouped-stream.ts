@@ -1,10 +1,10 @@
-import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
-import type { AnyRegion, Region } from '../region/definition.ts'
+import type { AnyRegion } from '../region/definition.ts'
 import { int64 } from '../serde/index.ts'
 import { type AggregateOptions, bindAggregate } from '../topology/aggregate.ts'
 import type { Processor } from '../topology/process.ts'
 import type { SessionWindows, SlidingWindows, TimeWindows } from '../topology/windows.ts'
+import { addRegion, type RegionOptions } from './materialized.ts'
 import type { Place, Serdes } from './place.ts'
 import type { ProcessOptions } from './processor.ts'
 import { Stream } from './stream.ts'
@@ -22,7 +22,10 @@ export class GroupedStream<K, V> {
   }
 
   /** Counts records per key. Records without key or value are not counted, as in Kafka Streams. */
-  count<const Name extends string>(name: Name, options: Serdes<K, number> = {}): Table<Name, K, number> {
+  count<const Name extends string>(
+    name: Name,
+    options: RegionOptions<K, number> = {},
+  ): Table<Name, K, number> {
     return this.aggregate(
       name,
       () => 0,
@@ -35,7 +38,7 @@ export class GroupedStream<K, V> {
   reduce<const Name extends string>(
     name: Name,
     reducer: (aggregate: V, value: V, key: K) => V | null,
-    options: Serdes<K, V> = {},
+    options: RegionOptions<K, V> = {},
   ): Table<Name, K, V> {
     const value = options.value ?? this.place.serdes.value
     return this.#aggregate(name, undefined, reducer, { ...options, ...(value && { value }) })
@@ -46,7 +49,7 @@ export class GroupedStream<K, V> {
     name: Name,
     initial: () => A,
     aggregator: (aggregate: A, value: V, key: K) => A | null,
-    options: { readonly key?: Serde<K>; readonly value: Serde<A> },
+    options: RegionOptions<K, A> & { readonly value: Serde<A> },
   ): Table<Name, K, A> {
     return this.#aggregate(name, initial, aggregator, options)
   }
@@ -78,25 +81,12 @@ export class GroupedStream<K, V> {
     name: Name,
     initial: (() => A) | undefined,
     aggregator: (aggregate: A, value: V, key: K) => A | null,
-    options: Serdes<K, A>,
+    options: RegionOptions<K, A>,
   ): Table<Name, K, A> {
-    const key = options.key ?? this.place.serdes.key
-    const { value } = options
-    if (key === undefined || value === undefined) {
-      const part = key === undefined ? 'key' : 'value'
-      throw new DruseError(
-        'TOPOLOGY_INVALID',
-        `'${name}' does not know the ${part} serde: give { ${part}: … }`,
-      )
-    }
-    const region = this.place.builder.addRegion<Region<Name, K, A>>({
-      kind: 'partitioned',
-      name,
-      key,
-      value,
-      store: 'persistent',
-    })
-    const node = this.place.builder.add({
+    const { builder, serdes } = this.place
+    const known = { ...(serdes.key && { key: serdes.key }) }
+    const region = addRegion<Name, K, A>({ builder, serdes: known }, { ...options, name })
+    const node = builder.add({
       kind: 'operator',
       operator: 'aggregate',
       name,
@@ -107,7 +97,7 @@ export class GroupedStream<K, V> {
     })
     return new Table(
       {
-        place: { ...this.place, node, serdes: { key, value } },
+        place: { ...this.place, node, serdes: region },
         sendOldValues: () => true,
         view: () => regionView(name),
       },

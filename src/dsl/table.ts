@@ -281,7 +281,7 @@ export class Table<Name extends string | undefined, K, V> {
     const side = (mine: 'left' | 'right', table: AnyTable<K, unknown>, view: TableView): number =>
       builder.add({
         kind: 'operator',
-        operator: `${kind}Join`,
+        operator: kind === 'inner' ? 'join' : `${kind}Join`,
         name: new AutoName(`join-${mine}`),
         parents: [table.origin.place.node],
         regions: view.regions,

@@ -20,7 +20,7 @@ function checkCoPartitioned(graph: Graph, region: string): void {
   if (first === undefined || other === undefined) return
   throw new DruseError(
     'TOPOLOGY_INVALID',
-    `'${first.name}' and '${other.name}' feed region '${region}', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none`,
+    `Topics '${topicOf(first)}' and '${topicOf(other)}' feed region '${region}', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none`,
   )
 }
 
@@ -38,6 +38,10 @@ function feeders(graph: Graph, users: readonly GraphNode[]): (SourceNode | Repar
   }
   for (const user of users) for (const parent of user.parents) visit(parent)
   return [...found]
+}
+
+function topicOf(node: SourceNode | RepartitionNode): string {
+  return node.kind === 'source' ? node.topics.join(', ') : node.topic
 }
 
 function partitionerOf(node: SourceNode | RepartitionNode): RepartitionNode['partitioner'] {

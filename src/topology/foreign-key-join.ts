@@ -15,7 +15,7 @@
  */
 import { isSameKey } from '../serde/same-key.ts'
 import type { Change } from './change.ts'
-import type { Response, Subscriber, Subscription } from './foreign-key-messages.ts'
+import type { Instruction, Response, Subscriber, Subscription } from './foreign-key-messages.ts'
 import type { NodeHost, Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'
 import { fanOut, forwardEach, guarded } from './steps.ts'
@@ -37,12 +37,15 @@ export interface SubscribeOptions {
   readonly foreignKey: (value: unknown, key: unknown) => unknown
   /** The region of the rows' versions. */
   readonly versions: string
+  /** That of the results. */
+  readonly results: string
 }
 
-/** Behind the left table. Children: the subscription topic; of a left join, the resolving operator, too. */
-export function bindSubscribe({ isLeft, foreignKey, versions }: SubscribeOptions) {
+/** Behind the left table. Children: the subscription topic, and the resolving operator. */
+export function bindSubscribe({ isLeft, foreignKey, versions, results }: SubscribeOptions) {
   return (host: NodeHost, children: readonly Step[], operator: string): Step => {
     const region = host.region(versions)
+    const joined = host.region(results)
     const [ask, resolve] = children as [ask: Step, resolve: Step]
     const call = guarded(operator, foreignKey)
     const versionOf = versioning()
@@ -55,37 +58,51 @@ export function bindSubscribe({ isLeft, foreignKey, versions }: SubscribeOptions
       const version = newValue === null ? NO_VERSION : versionOf(record)
       if (newValue === null) region.delete(key)
       else region.put(key, version)
-      const asked = (isLeft ? askedByLeft : askedByInner)(from, to).map(([foreign, instruction]) => {
-        const { partition } = record
-        return record.with(foreign, { instruction, partition, version, key } satisfies Subscription)
-      })
-      const asking = forwardEach(asked, ask)
-      if (!isLeft || to !== null) return asking
-      // It names none, so nobody else has to be asked.
+      const { asked, isDecided } = isLeft ? askedByLeft(from, to) : askedByInner(from, to, joined.has(key))
       const { partition } = record
+      const asking = forwardEach(
+        asked.map(([foreign, instruction]) =>
+          record.with(foreign, { instruction, partition, version, key } satisfies Subscription),
+        ),
+        ask,
+      )
+      if (!isDecided) return asking
       const answer = record.with(key, { version, foreignValue: null, partition } satisfies Response)
       return asking === undefined ? resolve(answer) : asking.then(() => resolve(answer))
     }
   }
 }
 
-type Asked = readonly [foreignKey: unknown, instruction: Subscription['instruction']][]
-
-function askedByLeft(from: unknown, to: unknown): Asked {
-  const asked: [unknown, Subscription['instruction']][] = []
-  if (from !== null && !isSameKey(from, to)) asked.push([from, 'unsubscribe'])
-  if (to !== null) asked.push([to, 'subscribeAndAnswer'])
-  return asked
+interface Questions {
+  readonly asked: readonly (readonly [foreignKey: unknown, instruction: Instruction])[]
+  /** There is no foreign value, and nobody has to be asked for that. */
+  readonly isDecided: boolean
 }
 
-function askedByInner(from: unknown, to: unknown): Asked {
-  if (to === null) return from === null ? [] : [[from, 'unsubscribeAndAnswer']]
-  if (from === null || isSameKey(from, to)) return [[to, 'subscribe']]
-  // The row may have had a result, which goes when there is no new one.
-  return [
+function askedByLeft(from: unknown, to: unknown): Questions {
+  const asked: [unknown, Instruction][] = []
+  if (from !== null && !isSameKey(from, to)) asked.push([from, 'unsubscribe'])
+  if (to !== null) asked.push([to, 'subscribeAndAnswer'])
+  return { asked, isDecided: to === null }
+}
+
+/**
+ * Where Kafka Streams' rule would ask for no answer but a match, a result may still stand that an answer to an older
+ * version should have deleted, and no longer can: then the row needs an answer in any case.
+ */
+function askedByInner(from: unknown, to: unknown, hasResult: boolean): Questions {
+  if (to === null) {
+    if (from === null) return { asked: [], isDecided: hasResult }
+    return { asked: [[from, 'unsubscribeAndAnswer']], isDecided: false }
+  }
+  if (from === null || isSameKey(from, to)) {
+    return { asked: [[to, hasResult ? 'subscribeAndAnswer' : 'subscribe']], isDecided: false }
+  }
+  const asked = [
     [from, 'unsubscribe'],
     [to, 'subscribeAndAnswer'],
-  ]
+  ] as const
+  return { asked, isDecided: false }
 }
 
 /** Another one for each change of a partition's rows, the same ones when records are processed again. */

@@ -251,11 +251,11 @@ describe('partitioning', () => {
       return () => t.build()
     }
     const advice = (a: string, b: string) =>
-      `'${a}' and '${b}' feed region 'shared', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none`
-    expect(refusal(fed(one, other))).toBe(advice('by-left', 'by-right'))
-    expect(refusal(fed(one))).toBe(advice('by-left', 'by-right'))
-    expect(refusal(fed(undefined, one))).toBe(advice('by-left', 'by-right'))
-    expect(refusal(fed(one, undefined, 'none'))).toBe(advice('by-left', 'from-right-3'))
+      `Topics '${a}' and '${b}' feed region 'shared', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none`
+    expect(refusal(fed(one, other))).toBe(advice('app-by-left-repartition', 'app-by-right-repartition'))
+    expect(refusal(fed(one))).toBe(advice('app-by-left-repartition', 'app-by-right-repartition'))
+    expect(refusal(fed(undefined, one))).toBe(advice('app-by-left-repartition', 'app-by-right-repartition'))
+    expect(refusal(fed(one, undefined, 'none'))).toBe(advice('app-by-left-repartition', 'right'))
     expect(fed(one, one)).not.toThrow()
     expect(fed()).not.toThrow()
     expect(fed(undefined, undefined, 'none')).not.toThrow()
@@ -265,7 +265,7 @@ describe('partitioning', () => {
     const t = topology()
     const left = stream(t).repartition('r', { partitioner: () => 0 })
     left.merge(t.stream('other', strings)).groupByKey().count('n')
-    expect(refusal(() => t.build())).toMatch(/^'r' and 'from-other-\d' feed region 'n'/)
+    expect(refusal(() => t.build())).toMatch(/^Topics 'app-r-repartition' and 'other' feed region 'n'/)
   })
 
   test('regions that are fed apart may be partitioned apart, though their streams meet later', () => {
