@@ -5,7 +5,7 @@ import { CODE, classifyTransactional } from '../../src/kafka/error-codes.ts'
 import type { Outcome, Request, ResponseOf } from '../../src/ports.ts'
 import { diskWithPoints, Failpoints, type RequestWatch, wireWithPoints } from './failpoints.ts'
 import type { ChildSpec, CommitMark, Failure, Order, Report } from './reports.ts'
-import { SETTINGS } from './settings.ts'
+import { REGISTRY_AUTH, SETTINGS } from './settings.ts'
 import { workloads } from './workloads.ts'
 
 const HEALTH_MS = 250
@@ -47,7 +47,9 @@ export async function runApplication(spec: ChildSpec): Promise<void> {
         opening: (path) => report({ kind: 'opening', path }),
         movedAside: (path) => report({ kind: 'movedAside', path }),
       }),
-      ...(url === undefined ? {} : { registry: schemaRegistry({ url, timeoutMs: 1_000, retryMs: 3_000 }) }),
+      ...(url === undefined
+        ? {}
+        : { registry: schemaRegistry({ url, auth: REGISTRY_AUTH, timeoutMs: 1_000, retryMs: 3_000 }) }),
       logger,
       onRestore: ({ position, end, records }) => {
         if (position >= end) report({ kind: 'restored', records })

@@ -24,6 +24,7 @@ import { judgeCounts } from './counts-law.ts'
 import { type Fed, judgeInputs } from './input-law.ts'
 import { type Ledger, readLedger } from './ledger.ts'
 import { judgeLists } from './lists-law.ts'
+import { judgeLogs } from './logs-law.ts'
 import { changelogOf, creditsOf, topicsOf } from './names.ts'
 import { type CommittedInput, OFFSETS } from './offset-law.ts'
 import { OffsetSampler } from './offset-sampler.ts'
@@ -50,6 +51,10 @@ export interface CheckOptions {
   readonly watched?: string | undefined
   /** Directories may have been moved aside, for they were damaged on purpose. Default false. */
   readonly mayMoveAside?: boolean
+  /** With what processes have printed. */
+  readonly logs?: readonly string[]
+  /** What may not be in there. */
+  readonly secrets?: readonly string[]
   /** How long a transaction may still be open. Default 40 000 ms: brokers end those that are over time by then. */
   readonly patienceMs?: number
 }
@@ -91,6 +96,7 @@ export async function check(options: CheckOptions): Promise<Checked> {
   if (options.mayMoveAside !== true) {
     for (const aside of evidence.state.aside) verdict.say('C7 state', `${aside} was moved aside`)
   }
+  await judgeLogs(options.logs ?? [], options.secrets ?? [], verdict)
   return { violations: verdict.violations, aborted: evidence.ledger.aborted.length, ...fed }
 }
 

@@ -60,8 +60,9 @@ describe('logs', () => {
     onTestFinished(() => rm(directory, { recursive: true }))
     const path = join(directory, 'log')
     await writeFile(path, `2026-01-01T00:00:00.000Z warn task: waits error=no answer\n${text}\n`)
-    const violations = await judgeLogs([path], ['open sesame'])
-    return violations.map((violation) => violation.replace(`${path}:`, ''))
+    const verdict = new Verdict()
+    await judgeLogs([path], ['open sesame'], verdict)
+    return verdict.violations.map((violation) => violation.replace(`${path}:`, ''))
   }
 
   test('without either have nothing wrong', async () => {

@@ -45,6 +45,8 @@ export class Place {
   readonly name: string
   readonly proxy: KafkaProxy
   readonly stateDir: string
+  /** What its processes have printed on standard error. */
+  readonly logPath: string
   readonly #spec: Omit<ChildSpec, 'armed' | 'stateDir' | 'brokers'>
   readonly #handlers: PlaceHandlers
   readonly #log: WriteStream
@@ -69,7 +71,8 @@ export class Place {
     this.#spec = spec
     this.#handlers = handlers
     this.#compiled = join(directory, 'compiled')
-    this.#log = createWriteStream(join(directory, `${name}.log`))
+    this.logPath = join(directory, `${name}.log`)
+    this.#log = createWriteStream(this.logPath)
   }
 
   get health(): Health | undefined {

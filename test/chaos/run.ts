@@ -26,8 +26,9 @@ import { overlap } from './overlaps.ts'
 import { Place } from './place.ts'
 import { Failpoints, freeze, kill, rebalance, rolling } from './process-faults.ts'
 import type { Failure, Report } from './reports.ts'
-import { BROKER_CONFIGS, DRAIN_LIMIT_MS } from './settings.ts'
+import { BROKER_CONFIGS, DRAIN_LIMIT_MS, REGISTRY_AUTH } from './settings.ts'
 import type { Family, Fault, Stage } from './stage.ts'
+import { fingerprintOf, readState } from './state.ts'
 import { watch } from './watch.ts'
 import { makeTopics } from './workloads.ts'
 
@@ -157,6 +158,8 @@ class Run implements AsyncDisposable {
       stateDirs: await this.#stateDirs(),
       watched: this.#watched,
       mayMoveAside: this.#hasDamage,
+      logs: [...this.#places, ...this.#guests].map(({ logPath }) => logPath),
+      secrets: [REGISTRY_AUTH.password, `${REGISTRY_AUTH.username}:${REGISTRY_AUTH.password}`],
     })
     for (const violation of checked.violations) this.#violation(violation)
     await this.#countPoison(checked.transactions)
@@ -432,6 +435,7 @@ class Run implements AsyncDisposable {
   async #restartOnce(): Promise<void> {
     for (const place of this.#places) place.isSupervised = false
     await Promise.all(this.#places.map((place) => place.terminate()))
+    const before = await this.#fingerprint()
     await this.#places[0]?.emptyDirectory()
     for (const place of this.#places) {
       place.isSupervised = true
@@ -439,6 +443,13 @@ class Run implements AsyncDisposable {
     }
     await this.#untilDrained('after the restart at the end')
     await Promise.all(this.#places.map((place) => place.end()))
+    const after = await this.#fingerprint()
+    if (after !== before) this.#violation(`a restart has changed state: ${before} before, ${after} after`)
+  }
+
+  /** Undefined where directories were damaged: what stands in those proves nothing. */
+  async #fingerprint(): Promise<string | undefined> {
+    return this.#hasDamage ? undefined : fingerprintOf(await readState(await this.#stateDirs()))
   }
 
   #onReport(place: Place, process: string, report: Report): void {

