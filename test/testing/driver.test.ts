@@ -116,6 +116,14 @@ describe('what is piped in', () => {
   })
 })
 
+test.each(['topic', 'region'] as const)('a read of a %s lets the application work first', async (what) => {
+  const { topology, totals } = sums()
+  await using driver = await TestDriver.create(topology)
+  await driver.createInputTopic('numbers', { ...figures, waitForIdle: false }).pipeInput('a', 1)
+  const out = driver.createOutputTopic('sums', figures)
+  expect(await (what === 'topic' ? out.readValue() : driver.region(totals).get('a'))).toBe(1)
+})
+
 describe('output topics', () => {
   test('can be read in every way, each by itself', async () => {
     const { topology } = sums()
