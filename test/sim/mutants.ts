@@ -448,7 +448,41 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
-  { id: 'M17', what: 'a dead letter outside of the transaction', notYet: 'no record is refused here' },
+  {
+    id: 'M17',
+    what: 'dead letters are sent outside of their records’ transaction: in one of their own, before it',
+    patches: [
+      {
+        file: COMMIT,
+        find: '  const batches = makeBatches(tasks)\n',
+        replace: `  const letters = makeBatches(tasks, true)
+  if (letters.length > 0) {
+    await writer.begin(letters, groupId, as)
+    await writer.produce(letters)
+    await writer.end()
+  }
+  const batches = makeBatches(tasks, false)
+`,
+      },
+      {
+        file: COMMIT,
+        find: "function makeBatches(tasks: SealedTransaction['tasks']): PartitionBatches[] {",
+        replace: 'function makeBatches(tasks, letters) {',
+      },
+      {
+        file: COMMIT,
+        find: '      batches.add(to, to.maxRecordBytes, timestamp, key, value, headers)\n',
+        replace: `      if (headers.some(({ key: name }) => name === 'druse.error.code') === letters)
+        batches.add(to, to.maxRecordBytes, timestamp, key, value, headers)
+`,
+      },
+      {
+        file: COMMIT,
+        find: '    for (const [region, overlay] of overlays) {',
+        replace: '    if (!letters) for (const [region, overlay] of overlays) {',
+      },
+    ],
+  },
   { id: 'M18', what: 'a log record that LevelDB has dropped', notYet: 'there is no fingerprint yet' },
   {
     id: 'M19',

@@ -103,9 +103,13 @@ export async function checkAtLeastOnce(world: World, fed: readonly Fed[], isFenc
   check(
     COPIES,
     await readParts(world, COPIES),
-    fed.filter(({ topic }) => topic === INPUT),
+    fed.filter((record) => isCopied(world, record)),
   )
-  check(TALLIES, await readParts(world, TALLIES), fed)
+  check(
+    TALLIES,
+    await readParts(world, TALLIES),
+    fed.filter((record) => !world.isRefused(record)),
+  )
   world.assertLaws()
 }
 
@@ -114,9 +118,10 @@ export async function checkOutcome(world: World, fed: readonly Fed[]): Promise<v
   checkCopies(
     world,
     await read(COPIES),
-    fed.filter(({ topic }) => topic === INPUT),
+    fed.filter((record) => isCopied(world, record)),
   )
-  const lasts = checkTallies(world, await read(TALLIES), fed)
+  const tallied = fed.filter((record) => !world.isRefused(record))
+  const lasts = checkTallies(world, await read(TALLIES), tallied)
   for (const [i, region] of REGIONS.entries()) {
     const parts = await read(changelogOf(region))
     for (const [partition, records] of parts.entries()) {
@@ -138,6 +143,11 @@ export async function checkOutcome(world: World, fed: readonly Fed[]): Promise<v
     }
   }
   world.assertLaws()
+}
+
+/** Dead letters are copies, too. */
+function isCopied(world: World, record: Fed): boolean {
+  return record.topic === INPUT || world.isRefused(record)
 }
 
 function checkCopies(world: World, parts: readonly RawRecord[][], fed: readonly Fed[]): void {

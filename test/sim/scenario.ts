@@ -130,6 +130,7 @@ async function open(seed: number, { trace, only, happened }: SeedOptions) {
     broker,
     workload,
     store,
+    refuses: seed % 3 === 0,
     isStatic,
   })
   chaos.cluster = world.cluster

@@ -31,6 +31,7 @@ export interface StageOptions {
   /** Laws that the story breaks itself. */
   readonly exempt?: RegExp
   readonly compacts?: boolean
+  readonly refuses?: boolean
 }
 
 const PARTITIONS = 2
@@ -70,7 +71,7 @@ export class Stage {
   }
 
   static async open(options: StageOptions = {}): Promise<Stage> {
-    const { seed = 1, trace, exempt, compacts } = options
+    const { seed = 1, trace, exempt, compacts, refuses } = options
     const fates = new StoryFates()
     const logs: string[] = []
     const world = await World.open({
@@ -83,6 +84,7 @@ export class Stage {
       logged: (name, message) => logs.push(`${name}: ${message}`),
       ...(exempt && { exempt }),
       ...(compacts && { compacts }),
+      ...(refuses && { refuses }),
     })
     return new Stage(world, fates, logs, trace)
   }

@@ -8,6 +8,7 @@ import { ELECTION_STORIES } from './stories/elections.ts'
 import { INSTANCE_STORIES } from './stories/instances.ts'
 import { OFFSET_STORIES } from './stories/offsets.ts'
 import { PATIENCE_STORIES } from './stories/patience.ts'
+import { RECORD_STORIES } from './stories/records.ts'
 import type { Story } from './stories/story.ts'
 import { TOPIC_STORIES } from './stories/topics.ts'
 
@@ -18,6 +19,7 @@ export const STORIES: readonly Story[] = [
   ...DIRECTORY_STORIES,
   ...INSTANCE_STORIES,
   ...PATIENCE_STORIES,
+  ...RECORD_STORIES,
 ]
 
 /** Errors: Violation. */

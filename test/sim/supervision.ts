@@ -10,9 +10,10 @@ export function hasComeOut(world: World, { committed }: Feeder): boolean {
     const { counts } = world.ledger
     return [COPIES, TALLIES].every((topic) => (counts.get(topic) ?? 0) >= 2 * committed.length)
   }
-  const copies = committed.filter(({ topic }) => topic === INPUT).length
+  const refused = committed.filter((fed) => world.isRefused(fed)).length
+  const copies = committed.filter(({ topic }) => topic === INPUT).length + refused
   const { ids } = world.ledger
-  return (ids.get(COPIES)?.size ?? 0) >= copies && (ids.get(TALLIES)?.size ?? 0) >= committed.length
+  return (ids.get(COPIES)?.size ?? 0) >= copies && (ids.get(TALLIES)?.size ?? 0) >= committed.length - refused
 }
 
 export function isOver({ process, failure, app }: Instance): boolean {

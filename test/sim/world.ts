@@ -15,8 +15,19 @@ import { type AnswerFate, Network, type NetworkHooks, type RequestFate } from '.
 import { type DiskFate, simDisk } from '../../src/testing/sim-disk.ts'
 import { type SimProcess, Simulation } from '../../src/testing/simulation.ts'
 import { bank, watchBank } from './bank.ts'
+import type { Fed } from './feeder.ts'
 import { Ledger } from './ledger.ts'
-import { ALL_GROUPS, COPIES, changelogOf, EXTRA, INPUT, REGIONS, simulated, TALLIES } from './workload.ts'
+import {
+  ALL_GROUPS,
+  COPIES,
+  changelogOf,
+  EXTRA,
+  INPUT,
+  isRefused,
+  REGIONS,
+  simulated,
+  TALLIES,
+} from './workload.ts'
 
 /** What becomes of the effects of instances. They may kill and pause the process on the way. */
 export interface Fates {
@@ -62,6 +73,8 @@ export interface WorldOptions {
   readonly workload?: 'tally' | 'bank'
   /** Of one of the tally's regions. Default 'persistent'. */
   readonly store?: 'persistent' | 'memory'
+  /** Some records of an input are refused by their operator, and become dead letters. */
+  readonly refuses?: boolean
   /** Instances are static members, under their names. */
   readonly isStatic?: boolean
   /** Laws that the run itself breaks, as a tool of somebody else would. */
@@ -245,6 +258,10 @@ export class World {
     return this.#options.workload === 'bank'
   }
 
+  isRefused({ topic, id }: Fed): boolean {
+    return this.#options.refuses === true && isRefused(topic, id)
+  }
+
   get isStatic(): boolean {
     return this.#options.isStatic === true
   }
@@ -263,10 +280,10 @@ export class World {
 
   start(name: string, disk: MemoryDisk = memoryDisk(), settings: Partial<DruseOptions> = {}): Instance {
     const process = this.simulation.process(name)
-    const { store = 'persistent', workload = 'tally' } = this.#options
+    const { store = 'persistent', workload = 'tally', refuses = false } = this.#options
     const outside = (): Promise<void> =>
       new Promise((resolve) => process.clock.wake(this.#fates.latencyMs() * OUTSIDE_TRIPS, resolve))
-    const { topology, regions } = workload === 'bank' ? bank() : simulated(store, outside)
+    const { topology, regions } = workload === 'bank' ? bank() : simulated(store, outside, refuses)
     const app = new Druse(topology, {
       ...SETTINGS,
       ...this.#options.settings,
