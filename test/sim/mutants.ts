@@ -335,9 +335,26 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'runtime/task.ts',
-        find: '({ topic, partition, position: offset }) => ({ topic, partition, offset })',
-        replace:
-          '({ topic, partition, position }) => ({ topic, partition, offset: Math.max(0, position - 1) })',
+        find: 'position: offset, partitionTimeMs }) => ({',
+        replace: 'position, last, partitionTimeMs }) => ({',
+      },
+      {
+        file: 'runtime/task.ts',
+        find: `        offset,
+        partitionTimeMs,
+      })),`,
+        replace: `        offset: last ?? position,
+        partitionTimeMs,
+      })),`,
+      },
+      {
+        file: 'runtime/input-queue.ts',
+        find: '  get position(): number {',
+        replace: `  get last() {
+    return this.#next > 0 ? this.#next - 1 : undefined
+  }
+
+  get position(): number {`,
       },
     ],
   },
@@ -590,14 +607,13 @@ export const MUTANTS: readonly Mutant[] = [
         find: `    await this.#handlers.firstStarts([start], signal)
     await this.#takeAll([id], kept, signal)`,
         replace: `    const metadata = decodeMetadata(start.offsets[0]?.metadata as string, '')
-    const positions = new Map(start.offsets.map((at) => [partitionKey(at), at.offset]))
+    const positions = new Map(start.offsets.map(({ offset, ...at }) => [partitionKey(at), { offset, partitionTimeMs: -1 }]))
     await this.#takeOne(id, { kind: 'committed', metadata, positions }, kept.get(taskName(id)), signal)`,
       },
       {
         file: TAKER,
-        find: `import { type Agreement, agree } from './agreement.ts'`,
-        replace: `import { type Agreement, agree } from './agreement.ts'
-import { decodeMetadata } from './task-metadata.ts'`,
+        find: 'import { encodeMetadata, type TaskMetadata }',
+        replace: 'import { decodeMetadata, encodeMetadata, type TaskMetadata }',
       },
     ],
   },
