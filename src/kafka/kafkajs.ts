@@ -301,6 +301,15 @@ class Link {
     const [socket] = connectionPool.pool
     // Nothing is ever held back here, and on Node 24 its timer warns of a negative time.
     socket.requestQueue.scheduleCheckPendingRequests = () => {}
+    // What stands where a size has to stand may be anything: kafkajs throws then, out of the socket's event.
+    const processData = socket.processData.bind(socket)
+    socket.processData = (data) => {
+      try {
+        processData(data)
+      } catch (error) {
+        this.close(new Error(`${keyOf(address)} sends what is no answer of Kafka's`, { cause: error }))
+      }
+    }
     const broker = brokerPool.createBroker({ connectionPool, logger: brokerPool.rootLogger })
     await broker.connect()
     checkVersions(address, broker.versions)
@@ -464,6 +473,8 @@ interface KafkajsPool {
 }
 
 interface KafkajsSocket {
+  /** Of all that the socket receives. */
+  processData: (data: Buffer) => void
   readonly requestQueue: { scheduleCheckPendingRequests: () => void }
   /** A Long of milliseconds; 0 without SASL, or for ever. */
   readonly sessionLifetime: { toString(): string }

@@ -15,7 +15,8 @@ class ScriptedBroker {
   readonly seen: string[] = []
   readonly sockets = new Set<net.Socket>()
   /** Bytes of an answer; `silence` for none ever; `hang up` closes the socket. Absent: as a broker would. */
-  answer: (api: Api) => Buffer | 'silence' | 'hang up' | undefined = () => undefined
+  answer: (api: Api) => Buffer | 'silence' | 'hang up' | { readonly raw: Buffer } | undefined = () =>
+    undefined
   versions: (api: Api) => readonly [number, number] = (api) => [0, CODECS[api].version]
   /** Absent: SASL is not spoken here. */
   sasl: { password: string; sessionMs: number } | undefined
@@ -102,6 +103,7 @@ class ScriptedBroker {
     this.seen.push(api)
     const answer = this.answer(api) ?? (api === 'Metadata' ? this.#metadata() : PLAIN)
     if (answer === 'hang up') socket.destroy()
+    else if (typeof answer === 'object' && 'raw' in answer) socket.write(answer.raw)
     else if (answer !== 'silence') this.#reply(socket, correlationId, answer)
   }
 
@@ -394,6 +396,26 @@ describe('outcomes', () => {
     broker.answer = () => undefined
     expect(await connection.send(1, heartbeat, LONG)).toEqual(ok)
   })
+
+  test.each([
+    ['a size too small for an answer', '0000000200000000'],
+    ['a negative size', 'ffffffff00000000'],
+  ])(
+    'what is no answer at all: %s, disconnect, and the next request opens another socket',
+    async (_, hex) => {
+      const broker = await ScriptedBroker.listen()
+      const { connection } = connect([broker])
+      broker.answer = () => ({ raw: Buffer.from(hex, 'hex') })
+      expect(await connection.send(ANY_NODE, metadata, LONG)).toMatchObject({
+        ok: false,
+        reason: 'disconnect',
+        cause: { message: expect.stringContaining("no answer of Kafka's") },
+      })
+      broker.answer = () => undefined
+      expect(await connection.send(ANY_NODE, metadata, LONG)).toMatchObject({ ok: true })
+      expect(broker.connections).toBe(2)
+    },
+  )
 
   test('an answer that cannot be read: undecodable', async () => {
     const broker = await ScriptedBroker.listen()

@@ -150,7 +150,13 @@ export class KafkaProxy {
         head.writeInt32BE(4 + own.length)
         const whole = Buffer.concat([head, own])
         if (fate !== 'torn') return this.#write(client, whole)
-        client.write(whole.subarray(0, whole.length >> 1), () => client.resetAndDestroy())
+        // Nothing may come behind the first half.
+        return new Promise((resolve) => {
+          client.write(whole.subarray(0, whole.length >> 1), () => {
+            client.resetAndDestroy()
+            resolve(undefined)
+          })
+        })
       })
       endWhenDone()
     })
