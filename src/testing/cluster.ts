@@ -333,6 +333,7 @@ export class SimCluster {
     if (places.some(({ isLoading }) => isLoading)) return refusal(request, CODE.COORDINATOR_LOAD_IN_PROGRESS)
     return this.#unlessMoved(
       names,
+      WRITES.has(request.api),
       () => this.#carryOut(who, request),
       () => refusal(request, CODE.NOT_COORDINATOR),
     )
@@ -356,6 +357,7 @@ export class SimCluster {
         ? undefined
         : await this.#unlessMoved(
             led.map(placeName),
+            WRITES.has(now.api),
             () => this.#carryOut(who, now as Request),
             () => refusal(now, CODE.NOT_LEADER_OR_FOLLOWER),
           )
@@ -372,6 +374,7 @@ export class SimCluster {
   /** What is done, and then waits for followers, or only waits: until one of the places loses its leader. */
   #unlessMoved(
     names: readonly string[],
+    isWrite: boolean,
     work: () => Promise<unknown>,
     moved: () => unknown,
   ): Promise<unknown> {
@@ -389,7 +392,7 @@ export class SimCluster {
       this.#watchers.add(watcher)
       work().then(
         (response) => {
-          const ms = this.#options.replicationMs()
+          const ms = isWrite ? this.#options.replicationMs() : 0
           if (ms === 0) end(() => resolve(response))
           else this.simulation.schedule(undefined, ms, 'replicated', () => end(() => resolve(response)))
         },
@@ -398,6 +401,18 @@ export class SimCluster {
     })
   }
 }
+
+/** What stands in a log afterwards. */
+const WRITES: ReadonlySet<Request['api']> = new Set([
+  'Produce',
+  'InitProducerId',
+  'AddPartitionsToTxn',
+  'AddOffsetsToTxn',
+  'TxnOffsetCommit',
+  'OffsetCommit',
+  'EndTxn',
+  'SyncGroup',
+])
 
 type PartitionRequest = {
   [A in 'Produce' | 'Fetch' | 'ListOffsets' | 'DeleteRecords']: { readonly api: A } & Requests[A]
@@ -454,13 +469,18 @@ class NodeConnection implements Connection {
     const waiting = this.#queue.shift()
     this.#current = waiting
     if (waiting === undefined) return
-    this.#simulation.schedule(undefined, this.#cluster.queueMs(), `handle ${waiting.request.api}`, () => {
-      if (this.#current !== waiting) return
-      this.#cluster.answer(this.node, this.#who, waiting.request).then(
-        (response) => this.#answered(waiting, { ok: true, response } as Outcome<unknown>),
-        () => this.break(),
-      )
-    })
+    const ms = this.#cluster.queueMs()
+    if (ms === 0) this.#handle(waiting)
+    else
+      this.#simulation.schedule(undefined, ms, `handle ${waiting.request.api}`, () => this.#handle(waiting))
+  }
+
+  #handle(waiting: Waiting): void {
+    if (this.#current !== waiting) return
+    this.#cluster.answer(this.node, this.#who, waiting.request).then(
+      (response) => this.#answered(waiting, { ok: true, response } as Outcome<unknown>),
+      () => this.break(),
+    )
   }
 
   #answered(waiting: Waiting, outcome: Outcome<unknown>): void {

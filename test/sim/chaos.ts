@@ -242,6 +242,8 @@ export class Chaos implements Fates {
     if (down === undefined) return
     const node = down.below(cluster.nodes)
     cluster.takeDown(node)
+    // Some never come back.
+    if (down.chance(0.2)) return
     cluster.simulation.schedule(undefined, down.between(20, 4_000), `node ${node} is back`, () =>
       cluster.bringUp(node),
     )

@@ -57,7 +57,6 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   await simulation.settle(feeding, DRAIN_MS)
 
   chaos.isOn = false
-  for (let node = 0; node < world.cluster.nodes; node++) world.cluster.bringUp(node)
   const isOut = (): boolean => hasComeOut(world, feeder)
   for (const untilMs = simulation.nowMs + DRAIN_MS; !isOut(); ) {
     if (simulation.nowMs >= untilMs) {
