@@ -68,6 +68,29 @@ describe('EndTxn', () => {
     expect(await stable(assembly, topic)).toEqual([2, 2])
   })
 
+  test('with asynchronous offsets is complete before they are seen, and a crash loses none', async () => {
+    const assembly = await Assembly.open({ asynchronousOffsets: true })
+    const { topic, producer } = await prepared(assembly)
+    const { clock } = assembly
+    clock.isHeld = true
+    await exchange(assembly, 'EndTxn', { ...producer, committed: true })
+    // Two markers of partitions, that of the group, and the completion; the offsets come behind all of them.
+    for (let n = 0; n < 3; n++) await clock.step(0)
+    expect(await stable(assembly, topic)).toEqual([2, 2])
+    const committed = (requireStable: boolean) =>
+      exchange(assembly, 'OffsetFetch', {
+        groupId: 'group',
+        requireStable,
+        partitions: [{ topic, partition: 0 }],
+      })
+    expect((await committed(true)).partitions[0]?.errorCode).toBe(CODE.UNSTABLE_OFFSET_COMMIT)
+    expect((await committed(false)).partitions[0]?.offset).toBe(-1)
+    clock.isHeld = false
+    await assembly.kill()
+    await assembly.open()
+    expect((await committed(true)).partitions[0]).toMatchObject({ errorCode: CODE.NONE, offset: 5 })
+  })
+
   test('until it is complete, whatever would change the transaction answers 51', async () => {
     const assembly = await Assembly.open()
     const { topic, producer } = await prepared(assembly)
