@@ -66,7 +66,8 @@ export class RegionView implements CommittedRegion<unknown, unknown> {
     const topic = region.kind === 'global' ? region.topic : changelogTopic(graph.application, region.name)
     const key = await region.key.open({ topic, part: 'key', registry, writes: true })
     const value = await region.value.open({ topic, part: 'value', registry, writes: false })
-    const entries = new TypedEntries<unknown, unknown>(region.name, region.key, key, value)
+    const timed = region.kind === 'global' ? undefined : region.timed
+    const entries = new TypedEntries<unknown, unknown>(region.name, region.key, key, value, timed)
     const store = await memoryDisk().open('view')
     const tail: CommittedTail = await this.#world.tail(topic)
     const update = async (): Promise<void> => {

@@ -3,13 +3,11 @@
  * through repartition topics. Only what is committed counts.
  */
 import {
-  bytes,
   type Clock,
   Druse,
   type Logger,
   memoryDisk,
   readTopic,
-  type Serde,
   silentLogger,
   systemClock,
   type TopicPartition,
@@ -19,18 +17,13 @@ import {
 import { partitionKey } from '../../src/kafka/partition-key.ts'
 import { committedOffsets, listOffsets } from '../../src/kafka/topics.ts'
 import type { AnyRegion } from '../../src/region/definition.ts'
-import type { Graph, SinkNode } from '../../src/topology/graph.ts'
-import { changelogTopic } from '../../src/topology/internal-topics.ts'
+import type { Graph } from '../../src/topology/graph.ts'
 import { inputTopics, subTopologies } from '../../src/topology/subtopologies.ts'
 import { Stage } from '../runtime/stage.ts'
 import type { Build } from './build.ts'
 import type { Case, CaseEntry, CaseRecord } from './case.ts'
+import { inputSerdes, type Outcomes, outcomesOf, outputOf, type Pair, topicsOf } from './observe.ts'
 import { encoded, shown, shownKey } from './text.ts'
-
-export interface Outcomes {
-  readonly outputs: Record<string, CaseEntry[]>
-  readonly stores: Record<string, CaseEntry[]>
-}
 
 /** Nothing is lost or moved here, so nothing is ever late but by a busy machine. */
 const SETTINGS = {
@@ -53,7 +46,7 @@ export async function runCase(recorded: Case, build: Build): Promise<Outcomes> {
       if ('advanceWallClockMs' in input) await run.advance(input.advanceWallClockMs, i)
       else await run.feed(input)
     }
-    return { outputs: await run.outputs(), stores: await run.stores() }
+    return await run.outcomes()
   } finally {
     await run.close()
   }
@@ -66,7 +59,7 @@ class Run {
   readonly #graph: Graph
   readonly #app: Druse
   /** Where each source's topic is read, by topic. */
-  readonly #serdes = new Map<string, { key: Serde<unknown>; value: Serde<unknown> }>()
+  readonly #serdes: ReadonlyMap<string, Pair>
   /** Internal ones too. */
   readonly #inputs: readonly TopicPartition[]
   #wallMs = 0
@@ -88,10 +81,7 @@ class Run {
     this.#inputs = subTopologies(this.#graph)
       .flatMap(inputTopics)
       .map((topic) => ({ topic, partition: 0 }))
-    for (const node of this.#graph.nodes) {
-      if (node.kind === 'source') for (const topic of node.topics) this.#serdes.set(topic, node)
-    }
-    for (const region of this.#graph.globals.values()) this.#serdes.set(region.topic, region)
+    this.#serdes = inputSerdes(this.#graph)
     this.#app = new Druse(topology, {
       ...SETTINGS,
       wire: this.#listening(stage.wire),
@@ -102,12 +92,9 @@ class Run {
   }
 
   async start(): Promise<void> {
-    const topics = new Set([...this.#serdes.keys(), ...this.#sinks(), ...Object.keys(this.#case.outputs)])
     // Times are near 1970: nothing may be deleted by age.
     const configs = { 'retention.ms': '-1' }
-    await this.#stage.topics(
-      ...[...topics].filter((topic) => !topic.startsWith('@')).map((topic) => ({ topic, configs })),
-    )
+    await this.#stage.topics(...topicsOf(this.#graph, this.#case).map((topic) => ({ topic, configs })))
     await this.#app.start()
     await this.#app.untilRunning()
   }
@@ -146,74 +133,25 @@ class Run {
     for (const [topic, entries] of Object.entries(this.#case.outputs)) {
       const expected = entries.filter(({ by }) => by !== undefined && by <= index).length
       const untilMs = systemClock.monotonicMs() + PATIENCE_MS
-      while (expected > 0 && (await this.#records(topic)).length < expected) {
+      while (expected > 0 && (await this.#written(topic)) < expected) {
         if (systemClock.monotonicMs() > untilMs) break
         await this.#looked.promise
       }
     }
   }
 
-  async outputs(): Promise<Record<string, CaseEntry[]>> {
-    const outputs: Record<string, CaseEntry[]> = {}
-    const names = new Set([...Object.keys(this.#case.outputs), ...this.#sinks()])
-    for (const name of names) {
-      outputs[name] = name.startsWith('@') ? (this.#seen[name] ?? []) : await this.#records(name)
-    }
-    return outputs
+  outcomes(): Promise<Outcomes> {
+    return outcomesOf(this.#graph, this.#case, {
+      records: (topic, serdes) => readTopic(this.#stage.wire, topic, serdes),
+      entries: (region) => this.#app.region(region).range(),
+      seen: this.#seen,
+    })
   }
 
-  /** Those that the case names: the entries as committed, and their times from the topic that logs them. */
-  async stores(): Promise<Record<string, CaseEntry[]>> {
-    const stores: Record<string, CaseEntry[]> = {}
-    for (const name of Object.keys(this.#case.stores)) {
-      const region = this.#graph.regions.get(name) ?? this.#graph.globals.get(name)
-      if (region === undefined) throw new Error(`the topology has no region ${name}`)
-      stores[name] = await this.#entries(region)
-    }
-    return stores
-  }
-
-  async #entries(region: AnyRegion): Promise<CaseEntry[]> {
-    const topic =
-      region.kind === 'global' ? region.topic : changelogTopic(this.#graph.application, region.name)
-    const id = (key: unknown): string => JSON.stringify(shownKey(key))
-    const times = new Map<string, number>()
-    const codec = await region.key.open({ topic, part: 'key', registry: undefined, writes: false })
-    for (const { key, timestamp } of await this.#stage.records(topic, { key: bytes, value: bytes })) {
-      // A record without key is no entry, and what operators keep beside the entries has a key of no bytes.
-      if (key !== null && key.length > 0) times.set(id(codec.decode(key)), timestamp)
-    }
-    const withTimes = this.#case.stores[region.name]?.some(({ ts }) => ts !== undefined)
-    const entries: CaseEntry[] = []
-    for await (const [key, value] of this.#app.region(region).range()) {
-      const ts = times.get(id(key)) as number
-      entries.push({ ...shownKey(key), value: shown(value), ...(withTimes && { ts }) })
-    }
-    return entries
-  }
-
-  async #records(topic: string): Promise<CaseEntry[]> {
-    const sink = this.#graph.nodes.find((node) => node.kind === 'sink' && node.topic === topic)
-    const chosen = this.#graph.nodes.find((node) => node.kind === 'sink' && typeof node.topic !== 'string')
-    const { key, value } = (sink ?? chosen) as SinkNode
-    const withHeaders = this.#case.outputs[topic]?.some(({ headers }) => headers !== undefined)
-    const records = await readTopic(this.#stage.wire, topic, { key, value })
-    return records.map((record) => ({
-      ...shownKey(record.key),
-      value: shown(record.value),
-      ts: record.timestamp,
-      ...(withHeaders && {
-        headers: record.headers.map(
-          (header) => [header.key, Buffer.from(header.value ?? '').toString()] as const,
-        ),
-      }),
-    }))
-  }
-
-  #sinks(): string[] {
-    return this.#graph.nodes.flatMap((node) =>
-      node.kind === 'sink' && typeof node.topic === 'string' ? [node.topic] : [],
-    )
+  async #written(topic: string): Promise<number> {
+    const { wire } = this.#stage
+    const records = (name: string, serdes: Pair) => readTopic(wire, name, serdes)
+    return (await outputOf(this.#graph, this.#case, topic, { records })).length
   }
 
   /** All that was fed is committed, and what came of it in repartition topics. */

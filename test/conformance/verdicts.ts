@@ -1,7 +1,8 @@
 /** One test for each case. Files of tests run beside one another: each takes a share of the cases. */
 import { describe, expect, test } from 'vitest'
-import { type Case, type CaseEntry, loadCases } from './case.ts'
+import { type Case, loadCases } from './case.ts'
 import { built, optional, pending } from './coverage.ts'
+import { plain } from './observe.ts'
 import { runCase } from './run.ts'
 
 export function verdicts(share: number, shares: number): void {
@@ -23,13 +24,7 @@ function verdict(recorded: Case): void {
       if (build === undefined) throw new Error(`no topology is known by the name ${topology}`)
       const { outputs, stores } = await runCase(recorded, build)
       expect(stores).toEqual(recorded.stores)
-      expect(outputs).toEqual(withoutHelps(recorded.outputs))
+      expect(outputs).toEqual(plain(recorded.outputs))
     })
   }
-}
-
-function withoutHelps(outputs: Case['outputs']): Record<string, CaseEntry[]> {
-  return Object.fromEntries(
-    Object.entries(outputs).map(([name, entries]) => [name, entries.map(({ by: _, ...entry }) => entry)]),
-  )
 }
