@@ -294,12 +294,16 @@ export type Write = readonly [key: Uint8Array, value: Uint8Array | null]
 
 /** Ordered bytes to bytes, order as unsigned bytes. One owner at a time. */
 export interface Store {
+  /** It was opened just as its last owner closed it. False: a crash or something else may have changed what it holds. */
+  readonly asClosed: boolean
   getSync(key: Uint8Array): Uint8Array | undefined
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>
   /** What the store held when `range` was called; later writes are not seen. */
   range(bounds: RangeBounds): AsyncIterable<Entry>
   /** All or nothing, also over a crash of the process. */
   write(writes: readonly Write[]): Promise<void>
+  /** What was read is not what was written: however it is closed, its next owner does not get it `asClosed`. */
+  distrust(): void
   /** After this every call fails with STORE_CLOSED. */
   close(): Promise<void>
 }

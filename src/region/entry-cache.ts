@@ -70,9 +70,9 @@ export class EntryCache {
   }
 
   /** What an operator has written; null: deleted. */
-  written(id: string, timestamp: number, value: Uint8Array | null): void {
+  written(id: string, check: number, timestamp: number, value: Uint8Array | null): void {
     const { size, appended } = this.#young
-    this.#young.set(id, timestamp, value)
+    this.#young.set(id, check, timestamp, value)
     this.#account(id, size, appended)
   }
 

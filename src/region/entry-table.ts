@@ -2,7 +2,7 @@
  * Entries by key, in one growing buffer: many small entries take little more than their bytes, and are no work for the
  * garbage collector. The buffer is only ever appended to, so bytes that were given out stay as they are.
  *
- *   length of the rest (4), format (1: an entry, as in the store; 0: there is none), timestamp (6), value
+ *   length of the rest (4), format (as in the store; 0: there is no entry), check (4), timestamp (6), value
  */
 import { NO_ENTRY, readTimestamp, STORE_HEAD_BYTES, storeValueInto } from './layout.ts'
 
@@ -66,11 +66,11 @@ export class EntryTable {
     return readTimestamp(this.#bytes, place + LENGTH_BYTES)
   }
 
-  /** A value of null: there is no entry any more. */
-  set(id: string, timestamp: number, value: Uint8Array | null): void {
+  /** A value of null: there is no entry any more, and `check` does not count. */
+  set(id: string, check: number, timestamp: number, value: Uint8Array | null): void {
     const bytes = value ?? NO_BYTES
     const place = this.#append(STORE_HEAD_BYTES + bytes.length)
-    storeValueInto(this.#bytes, place + LENGTH_BYTES, timestamp, bytes)
+    storeValueInto(this.#bytes, place + LENGTH_BYTES, check, timestamp, bytes)
     if (value === null) this.#bytes[place + LENGTH_BYTES] = NO_ENTRY
     this.#places.set(id, place)
   }
@@ -78,7 +78,7 @@ export class EntryTable {
   /** An entry in the form of the store; null: there is none. */
   copy(id: string, stored: Uint8Array | null): void {
     if (stored === null) {
-      this.set(id, 0, null)
+      this.set(id, 0, 0, null)
       return
     }
     const place = this.#append(stored.length)

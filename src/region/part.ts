@@ -12,7 +12,8 @@ import { Windowed } from '../serde/windowed.ts'
 import type { KeyRange, TimedRegion } from './definition.ts'
 import type { EntryCache } from './entry-cache.ts'
 import { EntryTable, idOf, type Place } from './entry-table.ts'
-import { readStoreValue } from './layout.ts'
+import { type Fingerprint, OF_NOTHING, RunningFingerprint } from './fingerprint.ts'
+import { entryCheck, readCheck, readStoreValue } from './layout.ts'
 import { OperatorTimes } from './operator-times.ts'
 import { type ByteRange, readRange } from './range.ts'
 import type { TypedEntries } from './typed.ts'
@@ -22,6 +23,7 @@ const RECORD_OVERHEAD_BYTES = 128
 
 /** Under it stand the times of the operators. */
 const TIMES_ID = ''
+const TIMES_KEY = new Uint8Array(0)
 
 /** The bytes of a key, in the forms in which they are needed. */
 interface KeyBytes {
@@ -29,6 +31,8 @@ interface KeyBytes {
   readonly topicKey: Uint8Array
   readonly orderedKey: Uint8Array
   readonly id: string
+  /** What the entry's check begins with. */
+  readonly hash: number
 }
 
 export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
@@ -45,9 +49,20 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   #sealedIsCommitted = false
   #undo: (readonly [id: string, before: Place | undefined])[] | undefined
   #bytes = 0
+  /** Of what stands in the store. */
+  #fingerprint: Fingerprint
+  /** What the current overlay changes about it, and the sealed one; of these keys it is not known what they replace. */
+  #change = new RunningFingerprint(OF_NOTHING)
+  #unseen = new Set<string>()
+  #markedChange = OF_NOTHING
+  #sealedChange = OF_NOTHING
+  #sealedUnseen = new Set<string>()
   /** Operators that write a key have mostly just read it. */
   #lastKey: K | undefined
   #lastBytes: KeyBytes | undefined
+  /** What was last found, and under which key; undefined: it may have changed since. */
+  #foundUnder: KeyBytes | undefined
+  #found: Uint8Array | null = null
 
   constructor(options: {
     entries: TypedEntries<K, V>
@@ -57,6 +72,8 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     maxRecordBytes: number
     now: () => number
     undoable: boolean
+    /** Of what stands in the store. */
+    fingerprint?: Fingerprint
   }) {
     this.name = options.entries.name
     this.#entries = options.entries
@@ -66,6 +83,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     this.#now = options.now
     this.#undo = options.undoable ? [] : undefined
     this.times = new OperatorTimes(this.#storedTimes())
+    this.#fingerprint = options.fingerprint ?? OF_NOTHING
   }
 
   /** Of the current overlay, roughly. */
@@ -133,26 +151,34 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     if (this.#undo === undefined) return
     this.#undo.length = 0
     this.times.mark()
+    this.#markedChange = this.#change.now
   }
 
   /** Takes back the writes since the mark: the record they came from has failed and is left out. */
   undo(): void {
     for (const [id, before] of (this.#undo ?? []).toReversed()) {
       this.#current.reset(id, before)
+      if (before === undefined) this.#unseen.delete(id)
       this.#cache?.forget(id)
     }
     this.times.undo()
+    this.#foundUnder = undefined
+    this.#change = new RunningFingerprint(this.#markedChange)
     this.mark()
   }
 
   /** Closes the current overlay for a commit and opens the next one on top. At most one is sealed at a time. */
   seal(): EntryTable {
     if (this.#sealed !== undefined) throw new Error(`region ${this.name} has a sealed overlay already`)
-    if (this.times.isChanged) this.#current.set(TIMES_ID, this.#now(), this.times.seal())
+    if (this.times.isChanged) this.#setTimes()
     const sealed = this.#current
     this.#sealed = sealed
     this.#sealedIsCommitted = false
+    this.#sealedChange = this.#change.now
+    this.#sealedUnseen = this.#unseen
     this.#current = new EntryTable()
+    this.#change = new RunningFingerprint(OF_NOTHING)
+    this.#unseen = new Set()
     this.#bytes = 0
     this.mark()
     return sealed
@@ -176,6 +202,28 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     ])
   }
 
+  /** What the store is with the sealed overlay in it. Looks up what no operator has; before the overlay is written. */
+  async fingerprintSealed(): Promise<Fingerprint> {
+    const after = new RunningFingerprint(this.#fingerprint)
+    after.add(this.#sealedChange)
+    const keys = Array.from(this.#sealedUnseen, (id) => this.#entries.storeKey(Buffer.from(id, 'latin1')))
+    const replaced = keys.length === 0 ? [] : await this.#store.getMany(keys)
+    for (const [i, stored] of replaced.entries()) {
+      if (stored === undefined) continue
+      this.#entries.assertStored(this.#store, keys[i] as Uint8Array, stored)
+      after.replace(readCheck(stored), undefined)
+    }
+    this.#sealedChange = OF_NOTHING
+    this.#sealedUnseen.clear()
+    this.#fingerprint = after.now
+    return this.#fingerprint
+  }
+
+  /** As of the last `fingerprintSealed`. */
+  get fingerprint(): Fingerprint {
+    return this.#fingerprint
+  }
+
   /** The sealed overlay's transaction has been answered: queries may see it. */
   committed(): void {
     this.#sealedIsCommitted = true
@@ -190,14 +238,15 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   close(): void {
     this.#cache?.close()
     this.#cache = undefined
+    this.#foundUnder = undefined
   }
 
   // --- for queries: what is committed ---
 
   committedGet(key: K): V | undefined {
-    const { id, orderedKey } = this.#keyBytes(key)
-    const sealed = this.#sealedIsCommitted ? this.#sealed?.get(id) : undefined
-    const found = sealed === undefined ? this.#store.getSync(this.#entries.storeKey(orderedKey)) : sealed
+    const bytes = this.#keyBytes(key)
+    const sealed = this.#sealedIsCommitted ? this.#sealed?.get(bytes.id) : undefined
+    const found = sealed === undefined ? this.#stored(bytes) : sealed
     return found ? this.#entries.decodeState(readStoreValue(found).value) : undefined
   }
 
@@ -213,7 +262,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     if (this.#lastBytes !== undefined && Object.is(key, this.#lastKey)) return this.#lastBytes
     const topicKey = this.#entries.encodeKey(key)
     const orderedKey = this.#entries.toOrdered(topicKey)
-    const bytes = { topicKey, orderedKey, id: idOf(orderedKey) }
+    const bytes = { topicKey, orderedKey, id: idOf(orderedKey), hash: this.#entries.keyHash(orderedKey) }
     // What an object looks like inside may change; those that operators make themselves do not.
     if (typeof key !== 'object' || key instanceof Windowed) {
       this.#lastKey = key
@@ -224,24 +273,54 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
 
   #storedTimes(): Uint8Array | undefined {
     if (this.#entries.timed === undefined) return undefined
-    const stored = this.#store.getSync(this.#entries.prefix)
-    return stored && readStoreValue(stored).value
+    const stored = this.#stored({ orderedKey: TIMES_KEY, hash: this.#entries.keyHash(TIMES_KEY) })
+    return stored === null ? undefined : readStoreValue(stored).value
+  }
+
+  #setTimes(): void {
+    const now = this.#now()
+    const bytes = this.times.seal()
+    const check = entryCheck(this.#entries.keyHash(TIMES_KEY), now, bytes)
+    this.#unseen.add(TIMES_ID)
+    this.#change.replace(undefined, check)
+    this.#current.set(TIMES_ID, check, now, bytes)
   }
 
   /** What operators see under a key, in the form of the store; null: nothing. */
-  #find({ id, orderedKey }: KeyBytes): Uint8Array | null {
+  #find(bytes: KeyBytes): Uint8Array | null {
+    this.#found = this.#lookUp(bytes)
+    this.#foundUnder = bytes
+    return this.#found
+  }
+
+  #lookUp(bytes: KeyBytes): Uint8Array | null {
+    const known = this.#known(bytes)
+    if (known !== undefined) return known
+    const stored = this.#stored(bytes)
+    this.#cache?.learn(bytes.id, stored)
+    return stored
+  }
+
+  /** Without the store; undefined: only that can say. */
+  #known(bytes: KeyBytes): Uint8Array | null | undefined {
+    if (this.#foundUnder === bytes) return this.#found
+    const { id } = bytes
     const known = this.#cache?.get(id)
     if (known !== undefined) return known
-    let written = this.#current.get(id)
-    if (written === undefined) written = this.#sealed?.get(id)
-    if (written !== undefined) return written
-    const stored = this.#store.getSync(this.#entries.storeKey(orderedKey)) ?? null
-    this.#cache?.learn(id, stored)
+    const written = this.#current.get(id)
+    return written === undefined ? this.#sealed?.get(id) : written
+  }
+
+  #stored({ orderedKey, hash }: Pick<KeyBytes, 'orderedKey' | 'hash'>): Uint8Array | null {
+    const stored = this.#store.getSync(this.#entries.storeKey(orderedKey))
+    if (stored === undefined) return null
+    this.#entries.assertWhole(this.#store, hash, stored)
     return stored
   }
 
   #write(key: K, value: Uint8Array | null, timestamp: number): void {
-    const { id, topicKey } = this.#keyBytes(key)
+    const bytes = this.#keyBytes(key)
+    const { id, topicKey, hash } = bytes
     const size = topicKey.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES
     if (size > this.#maxRecordBytes) {
       throw new DruseError(
@@ -250,9 +329,14 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
         { region: this.name, bytes: size, limitBytes: this.#maxRecordBytes },
       )
     }
+    const before = this.#known(bytes)
+    const check = value === null ? 0 : entryCheck(hash, timestamp, value)
+    if (before === undefined) this.#unseen.add(id)
+    this.#change.replace(before ? readCheck(before) : undefined, value === null ? undefined : check)
+    this.#foundUnder = undefined
     this.#undo?.push([id, this.#current.place(id)])
-    this.#current.set(id, timestamp, value)
-    this.#cache?.written(id, timestamp, value)
+    this.#current.set(id, check, timestamp, value)
+    this.#cache?.written(id, check, timestamp, value)
     this.#bytes += size
   }
 
@@ -265,6 +349,6 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   }
 
   #read(range: ByteRange, overlays: (EntryTable | undefined)[]): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#decode(readRange(this.#store, this.#entries.prefix, this.#entries.end, overlays, range))
+    return this.#decode(readRange(this.#store, this.#entries, overlays, range))
   }
 }

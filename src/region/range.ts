@@ -3,6 +3,16 @@ import type { Entry, RangeBounds, Store, Write } from '../ports.ts'
 import { type EntryTable, idOf } from './entry-table.ts'
 import { readStoreValue, storeKey } from './layout.ts'
 
+/** The entries of a region in a store. */
+export interface StoredEntries {
+  readonly name: string
+  readonly prefix: Uint8Array
+  /** The first store key after the region's. */
+  readonly end: Uint8Array
+  /** What the store has answered is what was written under the key. Errors: STORE_CORRUPT. */
+  assertStored(store: Store, key: Uint8Array, stored: Uint8Array): void
+}
+
 /** Bounds on ordered keys, without the region's prefix; the upper ends may be open. */
 export interface ByteRange {
   readonly from: Uint8Array | undefined
@@ -24,15 +34,15 @@ export interface ByteEntry {
  */
 export function readRange(
   store: Store,
-  prefix: Uint8Array,
-  end: Uint8Array,
+  entries: StoredEntries,
   overlays: readonly (EntryTable | undefined)[],
   range: ByteRange,
 ): AsyncIterable<ByteEntry> {
+  const { prefix, end } = entries
   const bounds = storeBounds(prefix, end, range)
   const changed = changedEntries(overlays, prefix, range)
   const stored = store.range(bounds)
-  return merge(stored, changed, range)
+  return merge(stored, (key, value) => entries.assertStored(store, key, value), changed, range)
 }
 
 const CLEAR_BATCH = 1_000
@@ -94,6 +104,7 @@ function within({ from, fromInclusive, to, toInclusive }: ByteRange): (id: strin
 
 async function* merge(
   stored: AsyncIterable<Entry>,
+  assertStored: (key: Uint8Array, value: Uint8Array) => void,
   changed: readonly Changed[],
   { reverse, limit }: ByteRange,
 ): AsyncGenerator<ByteEntry> {
@@ -113,6 +124,7 @@ async function* merge(
     }
     if (hidden) continue
     if (left-- <= 0) return
+    assertStored(key, value)
     yield { storeKey: key, value: readStoreValue(value).value }
   }
   for (; next < changed.length; next++) {

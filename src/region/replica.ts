@@ -34,11 +34,14 @@ export class RegionReplica<K = unknown, V = unknown> implements ReadableRegion<K
   }
 
   #stored(key: K): Uint8Array | undefined {
-    return this.#store.getSync(this.#entries.storeKey(this.#entries.toOrdered(this.#entries.encodeKey(key))))
+    const ordered = this.#entries.toOrdered(this.#entries.encodeKey(key))
+    const stored = this.#store.getSync(this.#entries.storeKey(ordered))
+    if (stored !== undefined) this.#entries.assertWhole(this.#store, this.#entries.keyHash(ordered), stored)
+    return stored
   }
 
   #read(range: ByteRange): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#decode(readRange(this.#store, this.#entries.prefix, this.#entries.end, [], range))
+    return this.#decode(readRange(this.#store, this.#entries, [], range))
   }
 
   async *#decode(

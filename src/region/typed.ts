@@ -1,8 +1,9 @@
 /** Between typed keys and values and their bytes, for one region. */
 import { DruseError } from '../errors.ts'
-import type { Codec, Serde, Write } from '../ports.ts'
+import type { Codec, Serde, Store, Write } from '../ports.ts'
+import { hashOf } from './check.ts'
 import type { KeyRange, TimedEntries } from './definition.ts'
-import { afterPrefix, regionPrefix, storeKey, storeValue } from './layout.ts'
+import { afterPrefix, entryHash, isWhole, regionPrefix, storeKey, storeValue } from './layout.ts'
 import type { ByteRange } from './range.ts'
 
 /** A record of a changelog, or of a replicated region's topic. */
@@ -20,6 +21,7 @@ export class TypedEntries<K, V> {
   /** The first store key after the region's. */
   readonly end: Uint8Array
   readonly value: Codec<V>
+  readonly #prefixHash: number
   readonly #key: Codec<K>
   readonly toOrdered: (bytes: Uint8Array) => Uint8Array
   readonly #fromOrdered: (bytes: Uint8Array) => Uint8Array
@@ -33,6 +35,7 @@ export class TypedEntries<K, V> {
     this.prefix = regionPrefix(name)
     this.end = afterPrefix(this.prefix) as Uint8Array
     this.value = value
+    this.#prefixHash = hashOf(this.prefix)
     this.#key = key
     this.toOrdered = serde.ordered?.toOrdered ?? identity
     this.#fromOrdered = serde.ordered?.fromOrdered ?? identity
@@ -57,7 +60,32 @@ export class TypedEntries<K, V> {
   /** A record of the region's topic as a write of its store; undefined without a key, which no entry has. */
   write({ key, value, timestamp }: TopicEntry): Write | undefined {
     if (key === null) return undefined
-    return [this.storeKey(this.toOrdered(key)), value === null ? null : storeValue(timestamp, value)]
+    const ordered = this.toOrdered(key)
+    return [
+      this.storeKey(ordered),
+      value === null ? null : storeValue(this.keyHash(ordered), timestamp, value),
+    ]
+  }
+
+  /** What an entry's check begins with. */
+  keyHash(orderedKey: Uint8Array): number {
+    return entryHash(this.#prefixHash, orderedKey)
+  }
+
+  /** As `assertWhole`, by the key in the store. Errors: STORE_CORRUPT. */
+  assertStored(store: Store, key: Uint8Array, stored: Uint8Array): void {
+    this.assertWhole(store, this.keyHash(key.subarray(this.prefix.length)), stored)
+  }
+
+  /** What a store has answered is what was written under the key. Errors: STORE_CORRUPT. */
+  assertWhole(store: Store, keyHash: number, stored: Uint8Array): void {
+    if (isWhole(keyHash, stored)) return
+    store.distrust()
+    throw new DruseError(
+      'STORE_CORRUPT',
+      `An entry of region '${this.name}' is not what was written: its disk or its files are damaged. Nothing is lost: start anew, and the directory is moved aside and rebuilt from the changelog`,
+      { region: this.name },
+    )
   }
 
   decodeStoreKey(bytes: Uint8Array): K {

@@ -158,7 +158,7 @@ export class Druse {
     }
     try {
       const disk = this.#disk()
-      directory = await StateDirectory.open(disk, this.application, this.#random)
+      directory = await StateDirectory.open(disk, this.application, this.#random, this.#log)
       const external = externalTopics(graph)
       const internal = internalTopicNames(graph)
       const found = await describeTopics(cluster, [...external, ...internal])

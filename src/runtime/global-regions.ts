@@ -8,9 +8,16 @@ import { partitionKey } from '../kafka/partition-key.ts'
 import { PartitionReader } from '../kafka/partition-reader.ts'
 import { recordsOf } from '../kafka/read-committed.ts'
 import { listOffsets, type TopicDescription } from '../kafka/topics.ts'
-import type { Store, Write } from '../ports.ts'
+import type { Store } from '../ports.ts'
 import type { GlobalRegion } from '../region/definition.ts'
-import { readStoreValue } from '../region/layout.ts'
+import {
+  assertFingerprint,
+  assertFoundAlike,
+  EntryWrites,
+  type Fingerprint,
+  OF_NOTHING,
+} from '../region/fingerprint.ts'
+import { readStatement, readStoreValue, statementWrite } from '../region/layout.ts'
 import { clearRange } from '../region/range.ts'
 import { RegionReplica } from '../region/replica.ts'
 import { preparationOf, prepared } from './preparation.ts'
@@ -30,15 +37,19 @@ interface Known {
 
 export class GlobalRegions {
   readonly #surroundings: Surroundings
-  readonly #store: Store
   readonly #reader: PartitionReader
   readonly #closing = new AbortController()
   readonly #reading: Promise<void>[] = []
+  /** The last write of each region: its fingerprint is of all its partitions. */
+  readonly #writing = new Map<GlobalRegion, Promise<void>>()
 
   constructor(surroundings: Surroundings) {
     this.#surroundings = surroundings
-    this.#store = surroundings.directory.processStore
     this.#reader = new PartitionReader(surroundings.cluster)
+  }
+
+  get #store(): Store {
+    return this.#surroundings.directory.processStore
   }
 
   /**
@@ -47,6 +58,7 @@ export class GlobalRegions {
    */
   async load(topics: ReadonlyMap<string, TopicDescription>, failed: (error: unknown) => void): Promise<void> {
     const { globals } = this.#surroundings.plan.graph
+    await this.#assertWhole([...globals.values()], topics)
     await Promise.all(
       Array.from(globals.values(), async (region) => {
         const topic = topics.get(region.topic) as TopicDescription
@@ -66,6 +78,29 @@ export class GlobalRegions {
   async close(): Promise<void> {
     this.stop()
     await Promise.allSettled(this.#reading)
+  }
+
+  /** After a crash or damage: what cannot be trusted is moved aside. */
+  async #assertWhole(
+    regions: readonly GlobalRegion[],
+    topics: ReadonlyMap<string, TopicDescription>,
+  ): Promise<void> {
+    const { directory, log } = this.#surroundings
+    try {
+      for (const region of regions) {
+        const fingerprint = this.#fingerprint(region)
+        for (let n = 0; n < (topics.get(region.topic) as TopicDescription).partitions; n++) {
+          this.#stored(region, n)
+          if (!this.#store.asClosed) await assertFoundAlike(this.#store, positionKey(region, n))
+        }
+        if (this.#store.asClosed) continue
+        await assertFoundAlike(this.#store, fingerprintKey(region))
+        await assertFingerprint(this.#store, this.#surroundings.entries(region.name), fingerprint)
+      }
+    } catch (error) {
+      if (!DruseError.is(error, 'STORE_CORRUPT')) throw error
+      await directory.replaceProcessStore(log, error.message)
+    }
   }
 
   async #loadRegion(
@@ -141,16 +176,29 @@ export class GlobalRegions {
       records.map(({ value }) => value),
     )
     if (this.#closing.signal.aborted) return
-    const writes: Write[] = []
+    const writes = new EntryWrites()
     for (const raw of records) {
       const write = entries.write(raw)
-      if (write !== undefined) writes.push(write)
+      if (write !== undefined) writes.add(write)
     }
     // Control records alone move the position, too.
     const { partition } = delivery
-    if (writes.length === 0 && this.#stored(region, partition)?.position === known.position) return
-    writes.push([positionKey(region, partition), Buffer.from(JSON.stringify(known))])
-    await this.#store.write(writes)
+    if (writes.size === 0 && this.#stored(region, partition)?.position === known.position) return
+    const before = this.#writing.get(region)
+    const written = (async () => {
+      await before
+      const fingerprint = await writes.fingerprintAfter(this.#store, entries, this.#fingerprint(region))
+      await this.#store.write([
+        ...writes.writes,
+        statementWrite(positionKey(region, partition), known),
+        statementWrite(fingerprintKey(region), fingerprint),
+      ])
+    })()
+    this.#writing.set(
+      region,
+      written.catch(() => {}),
+    )
+    await written
   }
 
   /**
@@ -187,6 +235,10 @@ export class GlobalRegions {
     return readKnown(this.#store, region, partition)
   }
 
+  #fingerprint(region: GlobalRegion): Fingerprint {
+    return readStated<Fingerprint>(this.#store, fingerprintKey(region)) ?? OF_NOTHING
+  }
+
   /** A copy of this topic, of this cluster, with these serdes. */
   #identity(region: GlobalRegion, { topicId }: TopicDescription): string {
     return shortHash(`${this.#surroundings.clusterHash} ${topicId} ${definitionOf(region)}`)
@@ -202,6 +254,7 @@ export class GlobalRegions {
       { gte: positions, lt: Buffer.concat([positions, Buffer.of(0xff)]) },
     ]
     for (const bound of bounds) await clearRange(this.#store, bound)
+    await this.#store.write([[fingerprintKey(region), null]])
   }
 }
 
@@ -211,13 +264,21 @@ export function storedPosition(store: Store, region: GlobalRegion, partition: nu
 }
 
 function readKnown(store: Store, region: GlobalRegion, partition: number): Known | undefined {
-  const bytes = store.getSync(positionKey(region, partition))
-  return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString('utf8')) as Known)
+  return readStated<Known>(store, positionKey(region, partition))
+}
+
+function readStated<T extends object>(store: Store, key: Uint8Array): T | undefined {
+  const bytes = store.getSync(key)
+  return bytes === undefined ? undefined : readStatement<T>(key, bytes)
 }
 
 /** Below the entries of all regions, beside what a store says of itself. */
 function positionKey(region: GlobalRegion, partition?: number): Buffer {
   return Buffer.from(`\0global ${region.name}/${partition ?? ''}`, 'utf8')
+}
+
+function fingerprintKey({ name }: GlobalRegion): Buffer {
+  return Buffer.from(`\0fingerprint ${name}`, 'utf8')
 }
 
 /** For how long entries can be brought up to date by what came after them: see restore-task.ts. */

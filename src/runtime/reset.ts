@@ -146,7 +146,7 @@ export async function resetApplication(topology: Topology, options: ResetOptions
     for (const disk of disks) {
       // Nothing is there, and a look must not make a directory of it.
       if (!(await disk.exists('owner.json'))) continue
-      const directory = await StateDirectory.open(disk, application, random)
+      const directory = await StateDirectory.open(disk, application, random, logger)
       undo.push(() => directory.close())
       directories.push(directory)
       await endTransactions(reset, directory)

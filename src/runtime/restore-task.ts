@@ -10,6 +10,7 @@ import { DruseError } from '../errors.ts'
 import type { PartitionReader } from '../kafka/partition-reader.ts'
 import { committedOffsets } from '../kafka/topics.ts'
 import type { Store } from '../ports.ts'
+import { type Fingerprint, OF_NOTHING } from '../region/fingerprint.ts'
 import { clearRange } from '../region/range.ts'
 import { agree } from './agreement.ts'
 import type { Destination } from './placement.ts'
@@ -19,7 +20,7 @@ import { type RestoreProgress, replay } from './restore.ts'
 import { taskAbandoned } from './state-directory.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { CommittedRegion, TaskMetadata } from './task-metadata.ts'
-import { metaWrite, readMeta, type StoreMeta } from './task-store.ts'
+import { metaWrite, readMeta, type StoredRegion, type StoreMeta } from './task-store.ts'
 
 export interface RestoreContext {
   readonly surroundings: Surroundings
@@ -47,6 +48,9 @@ export interface Stores {
 /** From the beginning, in a row, before a replay is given up as too slow. */
 const ATTEMPTS_MAX = 3
 
+/** Where a region's part stands, and what it is there. */
+export type RestoredRegion = Pick<StoredRegion, 'position' | 'fingerprint'>
+
 /**
  * Resolves to where each region stands, by `regionKey`.
  * Errors: OFFSETS_OLDER_THAN_STATE, RESTORE_TOO_SLOW, those of `replay`.
@@ -58,17 +62,17 @@ export async function restoreRegions(
   planned: readonly PlannedRegion[],
   stores: Stores,
   signal: AbortSignal,
-): Promise<ReadonlyMap<string, number>> {
+): Promise<ReadonlyMap<string, RestoredRegion>> {
   const restoring = new RestoringTask(context, id, committed, planned, stores)
   await restoring.clearForeign()
   for (const region of planned) await restoring.restore(region, signal)
   await restoring.finish()
-  return restoring.positions
+  return restoring.reached
 }
 
 class RestoringTask {
   /** Of every region in the end; until then of those whose entries are a prefix of their changelog. */
-  readonly positions = new Map<string, number>()
+  readonly reached = new Map<string, RestoredRegion>()
   readonly #context: RestoreContext
   readonly #id: TaskId
   readonly #committed: TaskMetadata
@@ -92,8 +96,8 @@ class RestoringTask {
     this.#stores = stores
     this.#meta = stores.persistent && readMeta(stores.persistent)
     for (const { key, persistent } of planned) {
-      const position = this.#meta?.regions[key]?.position
-      if (persistent && position !== undefined) this.positions.set(key, position)
+      const stored = this.#meta?.regions[key]
+      if (persistent && stored !== undefined) this.reached.set(key, stored)
     }
     this.#asOfMs = this.#meta?.asOfMs ?? context.surroundings.clock.wallMs()
   }
@@ -101,7 +105,7 @@ class RestoringTask {
   /** What a region left there when it was kept elsewhere, or had another life, is not of this log. */
   async clearForeign(): Promise<void> {
     for (const region of this.#planned) {
-      if (region.persistent && !this.positions.has(region.key)) await this.#clearEntries(region)
+      if (region.persistent && !this.reached.has(region.key)) await this.#clearEntries(region)
     }
   }
 
@@ -109,7 +113,7 @@ class RestoringTask {
     const { clock, log } = this.#context.surroundings
     const { key, name, target } = region
     const task = taskName(this.#id)
-    const from = this.positions.get(key) ?? 0
+    const from = this.#position(key)
     if (from < target) {
       this.#hasReplayed = true
       const limitMs = this.#limitMs(region)
@@ -118,7 +122,7 @@ class RestoringTask {
       let isTooOld = !(ageMs >= 0 && ageMs <= limitMs)
       for (let attempt = 1; ; attempt++) {
         if (isTooOld) await this.#beginAnew(region)
-        const sinceMs = clock.monotonicMs() - (this.positions.has(key) ? ageMs : 0)
+        const sinceMs = clock.monotonicMs() - (this.reached.has(key) ? ageMs : 0)
         await this.#replay(region, signal)
         isTooOld = clock.monotonicMs() - sinceMs > limitMs
         if (!isTooOld) break
@@ -129,7 +133,7 @@ class RestoringTask {
       await this.#replay(region, signal)
       log.debug({ task, region: name, at: from }, 'task: state is there')
     }
-    this.positions.set(key, target)
+    this.reached.set(key, { position: target, fingerprint: this.#fingerprint(key) })
   }
 
   async finish(): Promise<void> {
@@ -144,7 +148,7 @@ class RestoringTask {
     const { surroundings, reader, progress } = this.#context
     const { name, key, persistent, changelog, target } = region
     const task = taskName(this.#id)
-    const from = this.positions.get(key) ?? 0
+    const from = this.#position(key)
     const { dataBeyond, records } = await replay(
       {
         task,
@@ -154,9 +158,10 @@ class RestoringTask {
         store: this.#storeOf(region),
         from,
         to: target,
-        meta: (position) => {
-          if (!persistent) return []
-          this.positions.set(key, position)
+        fingerprint: persistent ? this.#fingerprint(key) : undefined,
+        meta: (position, fingerprint) => {
+          if (fingerprint === undefined) return []
+          this.reached.set(key, { position, fingerprint })
           return [this.#metaAt(null)]
         },
         progress,
@@ -178,13 +183,13 @@ class RestoringTask {
     const { log } = this.#context.surroundings
     const { name, key, persistent, changelog } = region
     log.warn(
-      { task: taskName(this.#id), region: name, from: this.positions.get(key), topic: changelog.topic },
+      { task: taskName(this.#id), region: name, from: this.#position(key), topic: changelog.topic },
       'task: entries older than half of delete.retention.ms; the changelog is replayed from its beginning',
     )
-    this.positions.delete(key)
+    this.reached.delete(key)
     // What stands at its target is whole now.
-    const others = this.#planned.filter((other) => other.persistent && this.positions.has(other.key))
-    if (others.every((other) => this.positions.get(other.key) === other.target)) {
+    const others = this.#planned.filter((other) => other.persistent && this.reached.has(other.key))
+    if (others.every((other) => this.#position(other.key) === other.target)) {
       this.#asOfMs = this.#context.surroundings.clock.wallMs()
     }
     // Before the first of its entries is gone, the store says that it holds none.
@@ -197,6 +202,14 @@ class RestoringTask {
     await clearRange(this.#storeOf(region), { gte: prefix, lt: end })
   }
 
+  #position(key: string): number {
+    return this.reached.get(key)?.position ?? 0
+  }
+
+  #fingerprint(key: string): Fingerprint {
+    return this.reached.get(key)?.fingerprint ?? OF_NOTHING
+  }
+
   #limitMs({ changelog }: PlannedRegion): number {
     return this.#context.surroundings.deleteRetentionMs(changelog.topic) / 2
   }
@@ -206,10 +219,9 @@ class RestoringTask {
   }
 
   #metaAt(sequence: number | null) {
-    const { positions } = this
     const regions = this.#planned.flatMap(({ key, persistent, committed: { changelog } }) => {
-      const position = positions.get(key)
-      return persistent && position !== undefined ? [[key, { position, changelog }] as const] : []
+      const reached = this.reached.get(key)
+      return persistent && reached !== undefined ? [[key, { ...reached, changelog }] as const] : []
     })
     return metaWrite({
       ...this.#committed,

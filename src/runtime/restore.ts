@@ -6,6 +6,7 @@ import type { PartitionReader } from '../kafka/partition-reader.ts'
 import { recordsOf } from '../kafka/read-committed.ts'
 import { listOffsets } from '../kafka/topics.ts'
 import type { Store, Write } from '../ports.ts'
+import { EntryWrites, type Fingerprint } from '../region/fingerprint.ts'
 import type { TypedEntries } from '../region/typed.ts'
 import type { TopicPartition } from '../types.ts'
 import { RESET } from './reset-advice.ts'
@@ -30,8 +31,10 @@ export interface RegionReplay {
   readonly from: number
   /** X. */
   readonly to: number
-  /** What else goes into each batch: the position reached. */
-  readonly meta: (position: number) => readonly Write[]
+  /** At L; undefined: of a region in memory, of which nothing is told. */
+  readonly fingerprint: Fingerprint | undefined
+  /** What else goes into each batch: the position reached, and the fingerprint there. */
+  readonly meta: (position: number, fingerprint: Fingerprint | undefined) => readonly Write[]
   readonly progress: (progress: RestoreProgress) => void
 }
 
@@ -53,12 +56,13 @@ export async function replay(
   const end = Math.max(to, stable)
   let dataBeyond = false
   let records = 0
+  let { fingerprint } = region
   if (from < end) {
     await reader.read(
       changelog,
       from,
       async ({ batches, nextOffset }) => {
-        const writes: Write[] = []
+        const writes = new EntryWrites()
         for (const raw of recordsOf(batches)) {
           if (raw.offset >= to) {
             dataBeyond = true
@@ -68,12 +72,13 @@ export async function replay(
           if (pending !== undefined) await pending
           const write = region.entries.write(raw)
           if (write === undefined) continue
-          writes.push(write)
+          writes.add(write)
           records += 1
         }
         const position = Math.min(nextOffset, to)
-        if (writes.length > 0) {
-          await region.store.write([...writes, ...region.meta(position)])
+        if (writes.size > 0) {
+          fingerprint &&= await writes.fingerprintAfter(region.store, region.entries, fingerprint)
+          await region.store.write([...writes.writes, ...region.meta(position, fingerprint)])
           const { task, region: name } = region
           region.progress({ task, region: name, from, position, end: to, records })
         }

@@ -9,7 +9,7 @@
 import { hostname } from 'node:os'
 import { DruseError } from '../errors.ts'
 import { pause } from '../kafka/retry.ts'
-import type { Clock, Disk, Random, Store } from '../ports.ts'
+import type { Clock, Disk, Logger, Random, Store } from '../ports.ts'
 import { type TaskId, taskName } from './plan.ts'
 import { shortHash } from './task-metadata.ts'
 
@@ -28,13 +28,23 @@ interface Owner {
 
 export class StateDirectory {
   #owner: Owner
-  readonly processStore: Store
+  #processStore: Store
   readonly disk: Disk
 
   private constructor(disk: Disk, owner: Owner, processStore: Store) {
     this.disk = disk
     this.#owner = owner
-    this.processStore = processStore
+    this.#processStore = processStore
+  }
+
+  get processStore(): Store {
+    return this.#processStore
+  }
+
+  /** An empty one instead, because it cannot be trusted; nobody else may have the old one in use. */
+  async replaceProcessStore(log: Logger, reason: string): Promise<void> {
+    await this.#processStore.close()
+    this.#processStore = await openAnew(this.disk, log, reason)
   }
 
   /** Stays the same over restarts, so that a restarted process fences what it left behind. */
@@ -50,10 +60,13 @@ export class StateDirectory {
   }
 
   /** Errors: STATE_DIR_OCCUPIED (another process, or another instance in this one), STATE_DIR_FOREIGN, DISK_FAILED. */
-  static async open(disk: Disk, application: string, random: Random): Promise<StateDirectory> {
+  static async open(disk: Disk, application: string, random: Random, log: Logger): Promise<StateDirectory> {
     let store: Store
     try {
-      store = await disk.open(PROCESS_STORE)
+      store = await disk.open(PROCESS_STORE).catch((error: unknown) => {
+        if (DruseError.is(error, 'STORE_CORRUPT')) return openAnew(disk, log, error.message)
+        throw error
+      })
     } catch (cause) {
       if (!DruseError.is(cause, 'DISK_LOCKED')) throw cause
       const owner = await readOwner(disk)
@@ -118,8 +131,17 @@ export class StateDirectory {
   }
 
   async close(): Promise<void> {
-    await this.processStore.close()
+    await this.#processStore.close()
   }
+}
+
+async function openAnew(disk: Disk, log: Logger, reason: string): Promise<Store> {
+  const movedTo = await disk.moveAside(PROCESS_STORE)
+  log.warn(
+    { code: 'STORE_CORRUPT', reason, movedTo },
+    'global regions: their directory was moved aside, they are loaded anew',
+  )
+  return disk.open(PROCESS_STORE)
 }
 
 /** A topic's name may be as long as a path's part. */

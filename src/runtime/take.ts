@@ -8,6 +8,8 @@ import type { OffsetToCommit } from '../kafka/commit-writer.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { committedOffsets, listOffsets } from '../kafka/topics.ts'
 import type { Store } from '../ports.ts'
+import { assertFingerprint, assertFoundAlike } from '../region/fingerprint.ts'
+import { META_KEY } from '../region/layout.ts'
 import { RegionPart } from '../region/part.ts'
 import { memoryDisk } from '../store/index.ts'
 import type { SourceNode } from '../topology/graph.ts'
@@ -17,7 +19,13 @@ import { InputQueue } from './input-queue.ts'
 import type { Destination } from './placement.ts'
 import { changelogsOf, inputsOf, type TaskId, taskName } from './plan.ts'
 import { RESET, RESET_OR_KEEP } from './reset-advice.ts'
-import { type PlannedRegion, type RestoreContext, restoreRegions, type Stores } from './restore-task.ts'
+import {
+  type PlannedRegion,
+  type RestoreContext,
+  type RestoredRegion,
+  restoreRegions,
+  type Stores,
+} from './restore-task.ts'
 import { taskAbandoned } from './state-directory.ts'
 import type { Surroundings } from './surroundings.ts'
 import { Task } from './task.ts'
@@ -212,10 +220,14 @@ async function openStore(
 ): Promise<Store> {
   const { directory, cluster, log } = surroundings
   let reason: string
+  let code = 'STORE_FOREIGN'
   try {
     const store = await directory.openTask(id, cluster.clock, signal)
     try {
-      const foreign = whyForeign(readMeta(store), committed, planned)
+      const meta = readMeta(store)
+      const foreign = whyForeign(meta, committed, planned)
+      if (foreign === undefined && meta !== undefined)
+        await assertWhole(surroundings, id, store, meta, planned)
       if (foreign === undefined) return store
       reason = foreign
       await store.close()
@@ -226,12 +238,42 @@ async function openStore(
   } catch (error) {
     if (!DruseError.is(error, 'STORE_CORRUPT')) throw error
     reason = error.message
+    code = error.code
   }
   // Another take may have brought the store beyond what this one knows to be committed.
   if (signal.aborted) throw taskAbandoned(id)
   const movedTo = await directory.moveTaskAside(id)
-  log.warn({ task: taskName(id), reason, movedTo }, 'task: its directory was moved aside, state is rebuilt')
+  log.warn(
+    { task: taskName(id), code, reason, movedTo },
+    'task: its directory was moved aside, state is rebuilt',
+  )
   return directory.openTask(id, cluster.clock, signal)
+}
+
+/**
+ * After a crash, or when something was done to its files: the entries are those that were written last. LevelDB itself
+ * leaves out what it cannot read, and does not say so.
+ */
+async function assertWhole(
+  surroundings: Surroundings,
+  id: TaskId,
+  store: Store,
+  { regions }: StoreMeta,
+  planned: readonly PlannedRegion[],
+): Promise<void> {
+  if (store.asClosed) return
+  const { clock, log } = surroundings
+  const sinceMs = clock.monotonicMs()
+  await assertFoundAlike(store, META_KEY)
+  for (const { key, name, persistent } of planned) {
+    const stored = regions[key]
+    if (!persistent || stored === undefined) continue
+    await assertFingerprint(store, surroundings.entries(name), stored.fingerprint)
+  }
+  log.info(
+    { task: taskName(id), ms: clock.monotonicMs() - sinceMs },
+    'task: its state was checked, and is whole',
+  )
 }
 
 function whyForeign(
@@ -283,7 +325,7 @@ function build(
   committed: TaskMetadata,
   positions: InputPositions,
   planned: readonly PlannedRegion[],
-  reached: ReadonlyMap<string, number>,
+  reached: ReadonlyMap<string, RestoredRegion>,
   stores: Stores,
 ): TakenTask {
   let task: Task | undefined
@@ -298,6 +340,7 @@ function build(
       maxRecordBytes: changelog.maxRecordBytes,
       now: () => (task as Task).now(),
       undoable: id.sub.sources.some((source) => source.onFailure !== 'fail'),
+      fingerprint: (reached.get(key) as RestoredRegion).fingerprint,
     })
     regions.set(name, { key, part, changelog, store })
   }
@@ -316,7 +359,10 @@ function build(
   const { maxTaskIdleMs } = surroundings
   task = new Task({ id, inputs, parts, surroundings, sequence, streamTimeMs, idleAfterMs, maxTaskIdleMs })
   const full = Object.fromEntries(
-    planned.map(({ key, committed: region }) => [key, { ...region, position: reached.get(key) as number }]),
+    planned.map(({ key, committed: region }) => {
+      const { position } = reached.get(key) as RestoredRegion
+      return [key, { ...region, position }]
+    }),
   )
   const state = new TaskState({
     ...stores,

@@ -8,7 +8,7 @@ import type { Destination } from './placement.ts'
 import { RESET } from './reset-advice.ts'
 import type { SealedTask } from './task.ts'
 import { type CommittedRegion, encodeMetadata, type TaskMetadata } from './task-metadata.ts'
-import { metaWrite } from './task-store.ts'
+import { metaWrite, type StoredRegion } from './task-store.ts'
 
 /** A region's part as its task holds it. */
 export interface StateRegion {
@@ -86,6 +86,9 @@ export class TaskState {
     this.#committed = next
     for (const { part } of this.#regions.values()) part.committed()
     try {
+      for (const { part, store } of this.#regions.values()) {
+        if (store === this.#persistent) await part.fingerprintSealed()
+      }
       await this.#memory?.write(this.#writes(sealed.overlays, this.#memory))
       await this.#persistent?.write([
         ...this.#writes(sealed.overlays, this.#persistent),
@@ -117,9 +120,14 @@ export class TaskState {
   }
 
   /** A region in memory stands nowhere in the store, and its position must not claim so. */
-  #persistentOf({ regions }: TaskMetadata): TaskMetadata['regions'] {
+  #persistentOf({ regions }: TaskMetadata): Record<string, StoredRegion> {
     const kept = [...this.#regions.values()].filter(({ store }) => store === this.#persistent)
-    return Object.fromEntries(kept.map(({ key }) => [key, regions[key] as CommittedRegion]))
+    return Object.fromEntries(
+      kept.map(({ key, part }) => [
+        key,
+        { ...(regions[key] as CommittedRegion), fingerprint: part.fingerprint },
+      ]),
+    )
   }
 
   #writes(overlays: ReadonlyMap<string, EntryTable>, store: Store) {

@@ -5,9 +5,10 @@
  */
 import { DruseError } from '../errors.ts'
 import type { Store, Write } from '../ports.ts'
-import { META_KEY } from '../region/layout.ts'
+import type { Fingerprint } from '../region/fingerprint.ts'
+import { META_KEY, readStatement, statementWrite } from '../region/layout.ts'
 
-const FORMAT = 1
+const FORMAT = 2
 
 export interface StoreMeta {
   readonly cluster: string
@@ -15,29 +16,41 @@ export interface StoreMeta {
   readonly sequence: number | null
   /** Wall clock: when the entries were last known to be all that the changelogs hold up to the positions. */
   readonly asOfMs: number
-  /** By `regionKey`: L, and the hash of the changelog's topic id that it counts in. */
-  readonly regions: Readonly<Record<string, { readonly position: number; readonly changelog: string }>>
+  /** By `regionKey`. */
+  readonly regions: Readonly<Record<string, StoredRegion>>
+}
+
+export interface StoredRegion {
+  /** L. */
+  readonly position: number
+  /** Hash of the id of the topic that L counts in. */
+  readonly changelog: string
+  readonly fingerprint: Fingerprint
 }
 
 /** Errors: STORE_CORRUPT, METADATA_NEWER. */
 export function readMeta(store: Store): StoreMeta | undefined {
   const bytes = store.getSync(META_KEY)
   if (bytes === undefined) return undefined
-  let meta: (StoreMeta & { format: number }) | undefined
-  try {
-    meta = JSON.parse(Buffer.from(bytes).toString('utf8'))
-  } catch (cause) {
-    throw new DruseError('STORE_CORRUPT', 'What a task store says of itself cannot be read', { cause })
-  }
-  if (meta?.format === FORMAT) return meta
+  const meta = readStatement<StoreMeta & { format: number }>(META_KEY, bytes)
+  if (meta.format === FORMAT) return meta
   throw new DruseError(
     'METADATA_NEWER',
-    `A task store has format ${meta?.format}, this Druse knows ${FORMAT}; run the version that wrote it`,
+    `A task store has format ${meta.format}, this Druse knows ${FORMAT}; run the version that wrote it`,
   )
 }
 
 export function metaWrite({ cluster, incarnation, sequence, asOfMs, regions }: StoreMeta): Write {
-  const kept = Object.entries(regions).map(([key, { position, changelog }]) => [key, { position, changelog }])
-  const meta = { format: FORMAT, cluster, incarnation, sequence, asOfMs, regions: Object.fromEntries(kept) }
-  return [META_KEY, Buffer.from(JSON.stringify(meta), 'utf8')]
+  const kept = Object.entries(regions).map(([key, { position, changelog, fingerprint }]) => [
+    key,
+    { position, changelog, fingerprint },
+  ])
+  return statementWrite(META_KEY, {
+    format: FORMAT,
+    cluster,
+    incarnation,
+    sequence,
+    asOfMs,
+    regions: Object.fromEntries(kept),
+  })
 }

@@ -5,9 +5,11 @@
 import { mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve, sep } from 'node:path'
 import { Level } from 'level'
+import { DruseError } from '../errors.ts'
 import type { Disk, Store } from '../ports.ts'
 import { diskFailed, diskLocked, storeCorrupt } from './failure.ts'
 import { codeOf, levelFailure } from './level-failure.ts'
+import { LevelSeal, SEAL_FILE } from './level-seal.ts'
 import { type ByteLevel, LevelStore } from './level-store.ts'
 import { asidePath, isName, namesOf } from './path.ts'
 
@@ -43,9 +45,17 @@ class LevelDisk implements Disk {
     held.add(real)
     try {
       await assertNotHeadless(place)
+      const seal = new LevelSeal(real)
+      const asClosed = await this.#check(real, place, seal)
       const level: ByteLevel = new Level(real, { keyEncoding: 'view', valueEncoding: 'view' })
       await attempt(place, 'open', () => level.open())
-      return new LevelStore(level, place, () => held.delete(real))
+      return new LevelStore({
+        level,
+        place,
+        asClosed,
+        closed: (isTrusted) => (isTrusted ? this.#seal(real, seal) : Promise.resolve()),
+        released: () => held.delete(real),
+      })
     } catch (error) {
       held.delete(real)
       throw error
@@ -72,7 +82,7 @@ class LevelDisk implements Disk {
     }
     held.add(real)
     try {
-      await assertUnlocked(real, place)
+      await assertUnlocked(real, place, 'move aside')
       for (let n = 1; ; n++) {
         const aside = asidePath(path, n)
         if (await this.exists(aside)) continue
@@ -98,6 +108,28 @@ class LevelDisk implements Disk {
     const written = this.#texts.then(() => attempt(place, 'write', () => this.#replace(place, text)))
     this.#texts = written.catch(() => undefined)
     return written
+  }
+
+  /** Whether the store is as it was closed. Errors: STORE_CORRUPT, DISK_LOCKED. */
+  async #check(real: string, place: string, seal: LevelSeal): Promise<boolean> {
+    return attempt(place, 'open', async () => {
+      const names = await readdir(real)
+      if (!names.includes('CURRENT')) return false
+      // What another process writes is not to be judged.
+      await assertUnlocked(real, place, 'open')
+      if (await seal.isWhole()) return true
+      const damage = await seal.damage()
+      if (damage !== undefined) throw storeCorrupt(place, damage)
+      return false
+    })
+  }
+
+  /** Without it the store is looked at more closely when it is opened next, and no more than that. */
+  async #seal(real: string, seal: LevelSeal): Promise<void> {
+    try {
+      const text = await seal.text()
+      if (text !== undefined) await this.#replace(join(real, SEAL_FILE), text)
+    } catch {}
   }
 
   async #replace(place: string, text: string): Promise<void> {
@@ -130,7 +162,7 @@ async function attempt<T>(place: string, doing: string, act: () => Promise<T>): 
   try {
     return await act()
   } catch (error) {
-    throw levelFailure(place, doing, error)
+    throw error instanceof DruseError ? error : levelFailure(place, doing, error)
   }
 }
 
@@ -162,17 +194,17 @@ async function assertNotHeadless(place: string): Promise<void> {
  * Asks LevelDB for the lock and nothing more: an open that may neither create nor find a store locks first, then
  * fails without touching the store's files, which a damaged one needs.
  */
-async function assertUnlocked(real: string, place: string): Promise<void> {
+async function assertUnlocked(real: string, place: string, doing: string): Promise<void> {
   const names = await unlessMissing(() => readdir(real), [])
   if (!names.includes('LOCK')) return
   try {
     await new Level(real, { createIfMissing: false, errorIfExists: true }).open()
   } catch (error) {
-    const failure = levelFailure(place, 'move aside', error)
+    const failure = levelFailure(place, doing, error)
     if (failure.code === 'DISK_LOCKED') throw failure
     return
   }
-  throw diskFailed(place, 'move aside')
+  throw diskFailed(place, doing)
 }
 
 async function syncDirectory(directory: string): Promise<void> {

@@ -1,6 +1,6 @@
+import type { DruseError } from '../errors.ts'
 import type { Entry } from '../ports.ts'
 import { storeClosed } from './failure.ts'
-import { levelFailure } from './level-failure.ts'
 
 /** Few at first, since many readers stop early; then what the read-ahead allows. */
 const ENTRIES_FIRST = 32
@@ -22,16 +22,23 @@ export class LevelRange implements AsyncIterableIterator<Entry, undefined> {
   readonly #iterator: EntryIterator
   readonly #place: string
   readonly #isClosed: () => boolean
+  readonly #failure: (cause: unknown) => DruseError
   #entries: readonly Entry[] = []
   #at = 0
   #chunkSize = ENTRIES_FIRST
   #filling: Promise<void> | undefined
   #ended = false
 
-  constructor(iterator: EntryIterator, place: string, isClosed: () => boolean) {
+  constructor(
+    iterator: EntryIterator,
+    place: string,
+    isClosed: () => boolean,
+    failure: (cause: unknown) => DruseError,
+  ) {
     this.#iterator = iterator
     this.#place = place
     this.#isClosed = isClosed
+    this.#failure = failure
   }
 
   [Symbol.asyncIterator](): this {
@@ -64,7 +71,7 @@ export class LevelRange implements AsyncIterableIterator<Entry, undefined> {
       if (this.#entries.length === 0) await this.#end()
     } catch (cause) {
       await this.#end()
-      throw levelFailure(this.#place, 'read', cause)
+      throw this.#failure(cause)
     } finally {
       this.#filling = undefined
     }

@@ -22,18 +22,31 @@ const LIMIT_MAX = 2 ** 31 - 1
 
 export type ByteLevel = Level<Uint8Array, Uint8Array>
 
+export interface LevelStoreOptions {
+  readonly level: ByteLevel
+  readonly place: string
+  readonly asClosed: boolean
+  /** LevelDB has let go of its files; nobody else has them yet. */
+  readonly closed: (isTrusted: boolean) => Promise<void>
+  readonly released: () => void
+}
+
 export class LevelStore implements Store {
+  readonly asClosed: boolean
   readonly #level: ByteLevel
   readonly #place: string
+  readonly #closed: LevelStoreOptions['closed']
   readonly #released: () => void
+  #isTrusted = true
   #closing: Promise<void> | undefined
   #lastWrite: Promise<void> = Promise.resolve()
   #failure: DruseError | undefined
 
-  /** `released` is called once LevelDB has let go of its files. */
-  constructor(level: ByteLevel, place: string, released: () => void) {
+  constructor({ level, place, asClosed, closed, released }: LevelStoreOptions) {
     this.#level = level
     this.#place = place
+    this.asClosed = asClosed
+    this.#closed = closed
     this.#released = released
   }
 
@@ -42,7 +55,7 @@ export class LevelStore implements Store {
     try {
       return this.#level.getSync(key)
     } catch (cause) {
-      throw levelFailure(this.#place, 'read', cause)
+      throw this.#readFailure(cause)
     }
   }
 
@@ -51,7 +64,7 @@ export class LevelStore implements Store {
     try {
       return await this.#level.getMany([...keys])
     } catch (cause) {
-      throw levelFailure(this.#place, 'read', cause)
+      throw this.#readFailure(cause)
     }
   }
 
@@ -65,7 +78,12 @@ export class LevelStore implements Store {
       ...(limit !== undefined && limit <= LIMIT_MAX && { limit }),
       highWaterMarkBytes: READ_AHEAD_BYTES,
     })
-    return new LevelRange(iterator, this.#place, () => this.#closing !== undefined)
+    return new LevelRange(
+      iterator,
+      this.#place,
+      () => this.#closing !== undefined,
+      (cause) => this.#readFailure(cause),
+    )
   }
 
   async write(writes: readonly Write[]): Promise<void> {
@@ -84,11 +102,16 @@ export class LevelStore implements Store {
         await batch.write()
       } catch (cause) {
         this.#failure = levelFailure(this.#place, 'write to', cause)
+        this.distrust()
         throw this.#failure
       }
     })
     this.#lastWrite = answer.catch(() => undefined)
     return answer
+  }
+
+  distrust(): void {
+    this.#isTrusted = false
   }
 
   /** Waits for the writes already called. May be called again. */
@@ -104,7 +127,14 @@ export class LevelStore implements Store {
     } catch (cause) {
       throw levelFailure(this.#place, 'close', cause)
     }
+    await this.#closed(this.#isTrusted)
     this.#released()
+  }
+
+  #readFailure(cause: unknown): DruseError {
+    const failure = levelFailure(this.#place, 'read', cause)
+    if (failure.code !== 'STORE_CLOSED') this.distrust()
+    return failure
   }
 
   #assertOpen(): void {

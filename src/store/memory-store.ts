@@ -15,6 +15,7 @@ export interface MemoryStoreOptions {
 }
 
 export class MemoryStore implements Store {
+  readonly asClosed: boolean
   readonly #table: MemoryTable
   readonly #place: string
   readonly #isFull: () => boolean
@@ -23,9 +24,12 @@ export class MemoryStore implements Store {
   #lastWrite: Promise<void> = Promise.resolve()
   #closing: Promise<void> | undefined
   #failed = false
+  #isTrusted = true
 
   constructor(options: MemoryStoreOptions) {
     this.#table = options.table
+    this.asClosed = options.table.asClosed
+    options.table.asClosed = false
     this.#place = options.place
     this.#isFull = options.isFull
     this.#released = options.released
@@ -64,6 +68,10 @@ export class MemoryStore implements Store {
     return answer
   }
 
+  distrust(): void {
+    this.#isTrusted = false
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -78,7 +86,9 @@ export class MemoryStore implements Store {
     if (this.#state === 'open') this.#state = 'closed'
     await this.#lastWrite
     // After a crash the path may have been opened again: it is no longer this handle's.
-    if (this.#state === 'closed') this.#released()
+    if (this.#state !== 'closed') return
+    this.#table.asClosed = this.#isTrusted && !this.#failed
+    this.#released()
   }
 
   #assertOpen(): void {

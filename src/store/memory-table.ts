@@ -19,6 +19,8 @@ export interface Selection {
 }
 
 export class MemoryTable {
+  /** Nothing has come between its last owner and the next. */
+  asClosed = false
   readonly #rows = new Map<Id, Row>()
   #unsynced: Undo[] = []
   /** Never changed in place: a range keeps the array it began with. */
@@ -51,6 +53,7 @@ export class MemoryTable {
 
   /** Takes back the newest writes, whole ones. */
   lose(writes: number): void {
+    if (writes > 0) this.asClosed = false
     for (let n = 0; n < writes; n++) {
       for (const [id, row] of this.#unsynced.pop() ?? []) this.#set(id, row)
     }

@@ -77,6 +77,7 @@ class SimDisk {
       return result
     }
     return {
+      asClosed: store.asClosed,
       getSync: (key) => store.getSync(key),
       getMany: (keys) => inTurn('getMany', () => store.getMany(keys)),
       range: (bounds) => store.range(bounds),
@@ -86,6 +87,7 @@ class SimDisk {
           await store.write(writes)
           await this.#hooks.written(this.#process, path, store)
         }),
+      distrust: () => store.distrust(),
       close: () => inTurn('close', () => store.close()),
     }
   }

@@ -65,6 +65,7 @@ export class Assembly {
     const disk = await this.disk.open('broker')
     this.#gate = Promise.resolve()
     const store: Store = {
+      asClosed: disk.asClosed,
       getSync: (key) => disk.getSync(key),
       getMany: (keys) => disk.getMany(keys),
       range: (bounds) => disk.range(bounds),
@@ -72,6 +73,7 @@ export class Assembly {
         await this.#gate
         await disk.write(writes)
       },
+      distrust: () => disk.distrust(),
       close: () => disk.close(),
     }
     const { clock } = this

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { memoryDisk, type Store } from '../../src/index.ts'
 import { EntryCaches } from '../../src/region/entry-cache.ts'
-import { readStoreValue, storeValue } from '../../src/region/layout.ts'
+import { entryCheck, readStoreValue, storeValue } from '../../src/region/layout.ts'
 import { numbered, settle } from './parts.ts'
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1')
@@ -14,6 +14,7 @@ async function asked(): Promise<{ store: Store; keys: string[] }> {
   const inner = await memoryDisk().open('store')
   const keys: string[] = []
   const store: Store = {
+    asClosed: inner.asClosed,
     getSync: (key) => {
       keys.push(Buffer.from(key).toString('latin1').slice('..part'.length))
       return inner.getSync(key)
@@ -21,6 +22,7 @@ async function asked(): Promise<{ store: Store; keys: string[] }> {
     getMany: (many) => inner.getMany(many),
     range: (bounds) => inner.range(bounds),
     write: (writes) => inner.write(writes),
+    distrust: () => inner.distrust(),
     close: () => inner.close(),
   }
   return { store, keys }
@@ -42,10 +44,10 @@ describe('a cache', () => {
     const cache = new EntryCaches(1 << 20).open()
     cache.learn('a', bytes('before'))
     for (const time of [0, -1, 1_795_000_000_000]) {
-      cache.written('a', time, bytes('after'))
-      expect(text(cache.get('a'))).toBe(text(storeValue(time, bytes('after'))))
+      cache.written('a', entryCheck(7, time, bytes('after')), time, bytes('after'))
+      expect(text(cache.get('a'))).toBe(text(storeValue(7, time, bytes('after'))))
     }
-    cache.written('a', 0, null)
+    cache.written('a', 0, 0, null)
     expect(cache.get('a')).toBeNull()
   })
 
@@ -55,7 +57,7 @@ describe('a cache', () => {
     cache.forget('old')
     expect(cache.get('old')).toBeUndefined()
     const roomy = new EntryCaches(1 << 20).open()
-    roomy.written('young', 0, bytes('one'))
+    roomy.written('young', 0, 0, bytes('one'))
     roomy.forget('young')
     expect(roomy.get('young')).toBeUndefined()
     roomy.learn('young', bytes('two'))
@@ -101,7 +103,7 @@ describe('the room of caches', () => {
   test('is counted for writes of the same keys, too', () => {
     const cache = new EntryCaches(10_000).open()
     cache.learn('rare', VALUE)
-    for (let i = 0; i < 1_000; i++) cache.written('often', i, VALUE)
+    for (let i = 0; i < 1_000; i++) cache.written('often', 0, i, VALUE)
     expect(cache.get('rare')).toBeUndefined()
     expect(readStoreValue(cache.get('often') as Uint8Array).timestamp).toBe(999)
   })

@@ -1,11 +1,12 @@
 /** Random histories of a part against plain maps: what operators see, what queries see, what ranges captured. */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, test } from 'vitest'
-import { int64, type KeyRange, type Serde, type Store, string } from '../../src/index.ts'
+import { bytes, int64, type KeyRange, type Serde, type Store, string } from '../../src/index.ts'
 import { EntryCaches } from '../../src/region/entry-cache.ts'
 import type { EntryTable } from '../../src/region/entry-table.ts'
+import { assertFingerprint } from '../../src/region/fingerprint.ts'
 import type { RegionPart } from '../../src/region/part.ts'
-import { all, BODIES, type Bodies, partOf } from './parts.ts'
+import { all, BODIES, type Bodies, entriesOf, partOf } from './parts.ts'
 
 type Operation<K> =
   | { readonly kind: 'put' | 'putIfAbsent'; readonly key: K; readonly value: number }
@@ -67,6 +68,10 @@ async function play<K>(
   const model = new Model<K>(order)
   let sealed: EntryTable | undefined
   let writing: Promise<void> | undefined
+  const write = async (overlay: EntryTable): Promise<void> => {
+    await part.fingerprintSealed()
+    await store.write(part.writes(overlay))
+  }
   const late: { read: AsyncIterable<readonly [K, number]>; expected: (readonly [K, number])[] }[] = []
   for (const operation of operations) {
     switch (operation.kind) {
@@ -129,12 +134,13 @@ async function play<K>(
         break
       case 'writing':
         // On its way to the store while the history goes on.
-        if (sealed !== undefined && model.isCommitted) writing ??= store.write(part.writes(sealed))
+        if (sealed !== undefined && model.isCommitted) writing ??= write(sealed)
         break
       case 'applied':
         if (sealed === undefined || !model.isCommitted) break
-        await (writing ?? store.write(part.writes(sealed)))
+        await (writing ?? write(sealed))
         writing = undefined
+        await assertFingerprint(store, await entriesOf(part.name, bytes, bytes), part.fingerprint)
         part.applied()
         model.stored = model.committed
         model.sealed = undefined

@@ -1,8 +1,19 @@
 /** A region's part in its task's hands: two overlays over a store, of either body. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { bytes, double, int32, int64, type Store, string } from '../../src/index.ts'
+import { hashOf } from '../../src/region/check.ts'
 import type { EntryTable } from '../../src/region/entry-table.ts'
-import { afterPrefix, readStoreValue, regionPrefix, storeKey, storeValue } from '../../src/region/layout.ts'
+import {
+  afterPrefix,
+  entryHash,
+  isWhole,
+  readStatement,
+  readStoreValue,
+  regionPrefix,
+  statementWrite,
+  storeKey,
+  storeValue,
+} from '../../src/region/layout.ts'
 import type { RegionPart } from '../../src/region/part.ts'
 import { RegionReplica } from '../../src/region/replica.ts'
 import { failing } from '../serde/support.ts'
@@ -410,22 +421,52 @@ describe('layout', () => {
     expect(storeKey(regionPrefix('ab'), Buffer.alloc(0)).toString('hex')).toBe('01026162')
   })
 
-  test('values: format, time, bytes', () => {
-    const value = storeValue(0x010203040506, Buffer.of(9))
-    expect(value.toString('hex')).toBe('01' + '010203040506' + '09')
+  test('values: format, check, time, bytes', () => {
+    const hash = entryHash(hashOf(regionPrefix('ab')), Buffer.from('key'))
+    const value = storeValue(hash, 0x010203040506, Buffer.of(9))
+    expect(value.toString('hex')).toBe('02' + '0dbf1b21' + '010203040506' + '09')
     expect(readStoreValue(value)).toEqual({ timestamp: 0x010203040506, value: Buffer.of(9) })
     for (const timestamp of [-1, 0, 2 ** 47 - 1, -(2 ** 47)]) {
       for (const bytes of ['', 'v']) {
-        const read = readStoreValue(storeValue(timestamp, Buffer.from(bytes)))
+        const read = readStoreValue(storeValue(hash, timestamp, Buffer.from(bytes)))
         expect(read).toEqual({ timestamp, value: Buffer.from(bytes) })
       }
     }
   })
 
-  test('values of another format are damage, not guessed at', () => {
-    for (const damaged of [Buffer.of(), Buffer.of(1, 2), Buffer.of(2, 0, 0, 0, 0, 0, 0, 1)]) {
-      expect(() => readStoreValue(damaged)).toThrow(expect.objectContaining({ code: 'STORE_CORRUPT' }))
+  test('an entry with any one bit changed, cut, longer, or of another key, is not whole', () => {
+    const prefix = hashOf(regionPrefix('ab'))
+    for (const key of ['', 'k', 'key', 'keys', 'a longer key, of some words']) {
+      const hash = entryHash(prefix, Buffer.from(key))
+      for (const bytes of ['', 'v', 'value', 'some value of some length, as there are']) {
+        const value = storeValue(hash, 1_795_000_000_123, Buffer.from(bytes))
+        expect(isWhole(hash, value)).toBe(true)
+        for (let bit = 0; bit < value.length * 8; bit++) {
+          const damaged = Buffer.from(value)
+          damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7))
+          expect(isWhole(hash, damaged), `bit ${bit} of ${key}=${bytes}`).toBe(false)
+        }
+        for (let cut = 0; cut < value.length; cut++) expect(isWhole(hash, value.subarray(0, cut))).toBe(false)
+        expect(isWhole(hash, Buffer.concat([value, Buffer.of(0)]))).toBe(false)
+        expect(isWhole(entryHash(prefix, Buffer.from(`${key}x`)), value)).toBe(false)
+        expect(isWhole(entryHash(hashOf(regionPrefix('ac')), Buffer.from(key)), value)).toBe(false)
+      }
     }
+  })
+
+  test('a statement that was changed is damage, not guessed at; one without a check is of an earlier version', () => {
+    const key = Buffer.of(0)
+    const [, value] = statementWrite(key, { position: 4 })
+    expect(readStatement(key, value as Uint8Array)).toEqual({ position: 4 })
+    const refused = expect.objectContaining({ code: 'STORE_CORRUPT' })
+    for (let byte = 0; byte < (value as Uint8Array).length; byte++) {
+      const damaged = Buffer.from(value as Uint8Array)
+      damaged[byte] = (damaged[byte] as number) ^ 1
+      expect(() => readStatement(key, damaged)).toThrow(refused)
+      expect(() => readStatement(key, damaged.subarray(0, byte))).toThrow(refused)
+    }
+    expect(() => readStatement(Buffer.of(1), value as Uint8Array)).toThrow(refused)
+    expect(() => readStatement(key, Buffer.from('{"format":1}'))).toThrow(/earlier version/)
   })
 
   test('the first key after a prefix', () => {

@@ -2,9 +2,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { int64, levelDisk, memoryDisk, type Serde, type Store, string } from '../../src/index.ts'
+import { bytes, int64, levelDisk, memoryDisk, type Serde, type Store, string } from '../../src/index.ts'
 import type { EntryCache } from '../../src/region/entry-cache.ts'
 import type { EntryTable } from '../../src/region/entry-table.ts'
+import { assertFingerprint } from '../../src/region/fingerprint.ts'
 import { RegionPart } from '../../src/region/part.ts'
 import { TypedEntries } from '../../src/region/typed.ts'
 
@@ -73,8 +74,11 @@ export const numbered = (store: Store, options?: PartOptions) => partOf(store, s
 
 /** What follows an answered commit. */
 export async function apply<K, V>(part: RegionPart<K, V>, sealed: EntryTable, store: Store): Promise<void> {
+  const fingerprint = await part.fingerprintSealed()
   await store.write(part.writes(sealed))
   part.applied()
+  // That of the names and bytes alone: what they mean is nothing to it.
+  await assertFingerprint(store, await entriesOf(part.name, bytes, bytes), fingerprint)
 }
 
 /** Everything at rest in the store. */

@@ -28,6 +28,7 @@ class Watched {
 
   #watch(store: Store): Store {
     return {
+      asClosed: store.asClosed,
       getSync: (key) => {
         this.reads.push(Buffer.from(key).toString('latin1'))
         return store.getSync(key)
@@ -38,6 +39,7 @@ class Watched {
         await store.write(writes)
         this.writes += 1
       },
+      distrust: () => store.distrust(),
       close: () => store.close(),
     }
   }

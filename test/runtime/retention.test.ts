@@ -4,7 +4,17 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type MemoryDisk, memoryDisk, type RestoreProgress, type Store, Topology } from '../../src/index.ts'
-import { META_KEY, regionPrefix, storeKey, storeValue } from '../../src/region/layout.ts'
+import type { Write } from '../../src/ports.ts'
+import { hashOf } from '../../src/region/check.ts'
+import {
+  entryHash,
+  META_KEY,
+  readStatement,
+  regionPrefix,
+  statementWrite,
+  storeKey,
+  storeValue,
+} from '../../src/region/layout.ts'
 import type { Instance } from './instance.ts'
 import { Stage, strings } from './stage.ts'
 
@@ -57,16 +67,25 @@ async function change(path: string, how: (store: Store) => Promise<void>): Promi
   await store.close()
 }
 
-const edit = (store: Store, key: Uint8Array, change: (text: string) => string): Promise<void> =>
-  store.write([[key, Buffer.from(change(Buffer.from(store.getSync(key) as Uint8Array).toString()))]])
+/** What stands under a key of a store's own. */
+const stated = (store: Store, key: Uint8Array): { asOfMs: number } =>
+  readStatement(key, store.getSync(key) as Uint8Array)
+
+const makeOlder = (store: Store, key: Uint8Array, byMs: number): Promise<void> =>
+  store.write([statementWrite(key, { ...stated(store, key), asOfMs: Date.now() - byMs })])
+
+function ghost(region: string): Write {
+  const prefix = regionPrefix(region)
+  const key = Buffer.from('ghost')
+  const hash = entryHash(hashOf(prefix), key)
+  return [storeKey(prefix, key), storeValue(hash, 1_000, Buffer.from('of long ago'))]
+}
 
 /** The task's store says that it was whole so long ago, and holds an entry that no changelog knows. */
 async function age(byMs: number): Promise<void> {
   await change('tasks/in-0', async (store) => {
-    await edit(store, META_KEY, (text) => JSON.stringify({ ...JSON.parse(text), asOfMs: Date.now() - byMs }))
-    await store.write([
-      [storeKey(regionPrefix('last'), Buffer.from('ghost')), storeValue(1_000, Buffer.from('of long ago'))],
-    ])
+    await makeOlder(store, META_KEY, byMs)
+    await store.write([ghost('last')])
   })
 }
 
@@ -98,7 +117,7 @@ describe('a region of a task', () => {
     expect(progress[0]?.from).toBeGreaterThan(0)
     await one.close()
     await change('tasks/in-0', async (store) => {
-      const { asOfMs } = JSON.parse(Buffer.from(store.getSync(META_KEY) as Uint8Array).toString())
+      const { asOfMs } = stated(store, META_KEY)
       expect(Date.now() - asOfMs).toBeLessThan(DAY_MS)
     })
   })
@@ -143,9 +162,7 @@ describe('a region of a task', () => {
     await one.fell
     disk.full = false
     await change('tasks/in-0', async (store) => {
-      await store.write([
-        [storeKey(regionPrefix('last'), Buffer.from('ghost')), storeValue(1_000, Buffer.from('of long ago'))],
-      ])
+      await store.write([ghost('last')])
     })
     expect(await keys(await run())).toEqual(['a', 'b', 'c', 'd'])
   })
@@ -178,15 +195,8 @@ describe('a replicated region', () => {
   }
   const ageCopy = (byMs: number): Promise<void> =>
     change('process', async (store) => {
-      await edit(store, Buffer.from('\0global names/0'), (text) =>
-        JSON.stringify({ ...JSON.parse(text), asOfMs: Date.now() - byMs }),
-      )
-      await store.write([
-        [
-          storeKey(regionPrefix('names'), Buffer.from('ghost')),
-          storeValue(1_000, Buffer.from('of long ago')),
-        ],
-      ])
+      await makeOlder(store, Buffer.from('\0global names/0'), byMs)
+      await store.write([ghost('names')])
     })
 
   beforeEach(async () => {

@@ -1,13 +1,13 @@
 /** The store of a task is taken by one at a time; who has been given up in the meantime does not take it any more. */
 import { expect, test } from 'vitest'
-import { memoryDisk, systemClock, systemRandom } from '../../src/index.ts'
+import { memoryDisk, silentLogger, systemClock, systemRandom } from '../../src/index.ts'
 import type { TaskId } from '../../src/runtime/plan.ts'
 import { StateDirectory } from '../../src/runtime/state-directory.ts'
 
 const task = { sub: { id: 0, name: 'numbers' }, partition: 0 } as unknown as TaskId
 
 test('a take that waits for the store of a task ends when it is given up, and leaves the store to others', async () => {
-  const directory = await StateDirectory.open(memoryDisk(), 'app', systemRandom)
+  const directory = await StateDirectory.open(memoryDisk(), 'app', systemRandom, silentLogger)
   const first = await directory.openTask(task, systemClock, new AbortController().signal)
   const givingUp = new AbortController()
   const second = directory.openTask(task, systemClock, givingUp.signal)
@@ -19,7 +19,7 @@ test('a take that waits for the store of a task ends when it is given up, and le
 })
 
 test('given up while the store is being opened, a take closes it again', async () => {
-  const directory = await StateDirectory.open(memoryDisk(), 'app', systemRandom)
+  const directory = await StateDirectory.open(memoryDisk(), 'app', systemRandom, silentLogger)
   const givingUp = new AbortController()
   const first = directory.openTask(task, systemClock, givingUp.signal)
   givingUp.abort()
