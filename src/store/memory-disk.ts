@@ -24,6 +24,12 @@ export interface MemoryDisk extends Disk {
    * STORE_CLOSED and change nothing.
    */
   crash(options?: CrashOptions): void
+  /**
+   * What a disk may do to a store that nobody has open. lostWrite: one of the newest writes is gone, those after it are
+   * not, as when LevelDB leaves out a record of its log. flippedBit: in a value. `pick` chooses, below what it is given.
+   * Returns whether the store holds anything else than before.
+   */
+  damage(path: string, damage: 'lostWrite' | 'flippedBit', pick: (choices: number) => number): boolean
   /** While true, every write fails with DISK_FAILED; a handle that met this stays broken, as with LevelDB. */
   full: boolean
 }
@@ -110,6 +116,12 @@ class MemoryDiskBody implements MemoryDisk {
       // What has been lost or kept by now is settled; a second crash takes nothing more.
       table.sync()
     }
+  }
+
+  damage(path: string, damage: 'lostWrite' | 'flippedBit', pick: (choices: number) => number): boolean {
+    const table = this.#tables.get(path)
+    if (table === undefined || this.#handles.has(path)) return false
+    return damage === 'lostWrite' ? table.loseOne(pick) : table.flipBit(pick)
   }
 
   /** A file cannot be a directory as well. */

@@ -59,6 +59,30 @@ export class MemoryTable {
     }
   }
 
+  /** Takes back one of the unsynced writes, as far as no later one has written the same. Returns whether that was anything. */
+  loseOne(pick: (choices: number) => number): boolean {
+    const at = pick(this.#unsynced.length)
+    const later = new Set(this.#unsynced.slice(at + 1).flatMap((undo) => undo.map(([id]) => id)))
+    const lost = (this.#unsynced[at] ?? []).filter(([id]) => !later.has(id))
+    if (lost.length === 0) return false
+    for (const [id, row] of lost) this.#set(id, row)
+    this.asClosed = false
+    this.sync()
+    return true
+  }
+
+  flipBit(pick: (choices: number) => number): boolean {
+    const rows = [...this.#rows.values()].filter(({ value }) => value.length > 0)
+    if (rows.length === 0) return false
+    const row = rows[pick(rows.length)] as Row
+    const value = Buffer.from(row.value)
+    const bit = pick(value.length * 8)
+    value[bit >> 3] = (value[bit >> 3] as number) ^ (1 << (bit & 7))
+    this.#set(row.id, { ...row, value })
+    this.asClosed = false
+    return true
+  }
+
   /** The rows of a range as they are now, first to last in its direction. */
   select(bounds: RangeBounds): Selection {
     const { gte, gt, lte, lt, reverse, limit = Number.POSITIVE_INFINITY } = tightest(bounds)

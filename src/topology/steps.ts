@@ -39,8 +39,8 @@ export function forwardEach(records: Iterable<StreamRecord>, next: Step): void |
 }
 
 export function operatorFailed(operator: string, record: StreamRecord, cause: unknown): DruseError {
-  // The inner operator has told already.
-  if (DruseError.is(cause, 'OPERATOR_FAILED')) return cause
+  // The inner operator has told already; and of a damaged store, no operator and no record is to blame.
+  if (DruseError.is(cause, 'OPERATOR_FAILED') || DruseError.is(cause, 'STORE_CORRUPT')) return cause
   const { topic, partition, offset } = record
   const reason = cause instanceof Error ? cause.message : String(cause)
   if (offset < 0) {

@@ -500,7 +500,22 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
-  { id: 'M18', what: 'a log record that LevelDB has dropped', notYet: 'there is no fingerprint yet' },
+  {
+    id: 'M18',
+    what: 'a log record that LevelDB has dropped is not noticed',
+    patches: [{ file: TAKE, find: 'if (store.asClosed) return', replace: 'if (store !== undefined) return' }],
+  },
+  {
+    id: 'M18b',
+    what: 'the fingerprint does not take off what an entry replaces',
+    patches: [
+      {
+        file: 'region/part.ts',
+        find: 'this.#change.replace(before ? readCheck(before) : undefined,',
+        replace: 'this.#change.replace(undefined,',
+      },
+    ],
+  },
   {
     id: 'M19',
     what: 'after failed commits everything begins again without a pause (livelock)',

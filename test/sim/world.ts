@@ -7,7 +7,7 @@ import { EmbeddedBroker } from '../../src/embedded/embedded-broker.ts'
 import type { BrokerSettings } from '../../src/embedded/settings.ts'
 import { Druse, type DruseOptions, type MemoryDisk, memoryDisk } from '../../src/index.ts'
 import type { Clock, Logger, Outcome, Request, Store, Wire, Write } from '../../src/ports.ts'
-import { META_KEY, readStoreValue, regionPrefix } from '../../src/region/layout.ts'
+import { META_KEY, readStatement, readStoreValue, regionPrefix } from '../../src/region/layout.ts'
 import { regionKey } from '../../src/runtime/task-metadata.ts'
 import { readMeta, type StoreMeta } from '../../src/runtime/task-store.ts'
 import { SimCluster } from '../../src/testing/cluster.ts'
@@ -443,7 +443,7 @@ export class World {
     if (!this.isExact) return
     for (const [key, value] of writes) {
       if (key.length !== 1 || key[0] !== META_KEY[0] || value === null) continue
-      this.#checkSequence(path, JSON.parse(Buffer.from(value).toString()) as StoreMeta)
+      this.#checkSequence(path, readStatement<StoreMeta>(key, value))
     }
   }
 

@@ -1,5 +1,5 @@
 /** State directories that are not what they were: of others, of long ago, damaged; and changelogs that are compacted. */
-import type { MemoryDisk } from '../../../src/index.ts'
+import { type MemoryDisk, memoryDisk } from '../../../src/index.ts'
 import { metaWrite, readMeta, type StoreMeta } from '../../../src/runtime/task-store.ts'
 import { copyOf, copyStore, directoryOf, type Stage, TALLYING } from '../stage.ts'
 import { ALL_GROUPS, changelogOf, groupOf } from '../workload.ts'
@@ -27,6 +27,20 @@ async function editMeta(
   const meta = readMeta(store) as StoreMeta
   await store.write([metaWrite({ ...meta, ...change(meta) })])
   await store.close()
+}
+
+/** Somebody has lived there, and died when all was committed and nothing was to be done. */
+async function leftBehind(stage: Stage): Promise<MemoryDisk> {
+  const disk = memoryDisk()
+  const instance = stage.start('i0', disk)
+  // One at a time, so that each commit leaves something that none after it has changed.
+  for (let n = 0; n < 10; n++) {
+    await stage.feed(1)
+    await stage.drained()
+  }
+  instance.process.kill()
+  stage.world.forget(instance)
+  return disk
 }
 
 /** Where `lasts` of a partition stands in a directory that nobody has open. */
@@ -122,6 +136,54 @@ export const DIRECTORY_STORIES: readonly Story[] = [
       await stage.feed()
       await stage.drained()
       assertMovedAside(stage, directoryOf(0))
+      await stage.exact()
+    },
+  },
+  {
+    name: 'log-record-dropped',
+    what: 'of the log of a task that has died, LevelDB leaves out a record and goes on: it is moved aside and rebuilt',
+    options: MOVED,
+    async run(stage) {
+      const disk = await leftBehind(stage)
+      const path = directoryOf(1)
+      let back = 2
+      while (!disk.damage(path, 'lostWrite', (writes) => writes - back)) {
+        if (++back > 20) throw new Error('nothing was lost')
+      }
+      await stage.feed()
+      stage.start('i1', disk)
+      await stage.drained()
+      assertMovedAside(stage, path)
+      await stage.exact()
+    },
+  },
+  {
+    name: 'bits-flipped',
+    what: 'bits of entries have flipped after a crash: both directories are moved aside and rebuilt',
+    options: MOVED,
+    async run(stage) {
+      const disk = await leftBehind(stage)
+      disk.damage(directoryOf(0), 'flippedBit', (choices) => choices - 1)
+      disk.damage(directoryOf(1), 'flippedBit', (choices) => choices >> 1)
+      await stage.feed()
+      stage.start('i1', disk)
+      await stage.drained()
+      assertMovedAside(stage, directoryOf(0), directoryOf(1))
+      await stage.exact()
+    },
+  },
+  {
+    name: 'bit-flipped-at-rest',
+    what: 'a bit of an entry has flipped after an orderly end: the directory is moved aside and rebuilt',
+    options: MOVED,
+    async run(stage) {
+      await stage.feed(8)
+      const disk = await stage.lived()
+      disk.damage(directoryOf(1), 'flippedBit', (choices) => choices >> 1)
+      await stage.feed()
+      stage.start('i1', disk)
+      await stage.drained()
+      assertMovedAside(stage, directoryOf(1))
       await stage.exact()
     },
   },
