@@ -300,6 +300,23 @@ export function diskContract(makeDisk: MakeDisk): void {
       await again.close()
     })
 
+    test('a store is as it was closed, unless its owner did not trust it', async () => {
+      const disk = await makeDisk()
+      const lives: boolean[] = []
+      for (const isTrusted of [true, true, false, true, true]) {
+        const store = await disk.open('s')
+        lives.push(store.asClosed)
+        await store.write([[text('a'), text(String(lives.length))]])
+        if (!isTrusted) store.distrust()
+        await store.close()
+      }
+      // The first is not one that anybody has closed.
+      expect(lives).toEqual([false, true, true, false, true])
+      const copied = await disk.open('t')
+      expect(copied.asClosed).toBe(false)
+      await copied.close()
+    })
+
     test('close waits for the writes already called', async () => {
       const disk = await makeDisk()
       const store = await disk.open('s')

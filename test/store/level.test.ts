@@ -1,10 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import {
   chmod,
+  cp,
   mkdir,
   mkdtemp,
   readdir,
+  readFile,
   rename,
   rm,
   stat,
@@ -16,6 +19,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { DruseError } from '../../src/errors.ts'
+import type { Disk } from '../../src/ports.ts'
 import { levelDisk } from '../../src/store/level-disk.ts'
 import { BATCH_ENTRIES } from './child.ts'
 import { code, diskContract, entriesOf, failure, text } from './contract.ts'
@@ -173,6 +178,96 @@ describe('level disk', () => {
     expect(await disk.readText('id')).toBe('x')
     expect(await disk.list('')).toEqual(['id'])
     expect(await readdir(root)).toEqual(['id'])
+  })
+
+  describe('what has happened to the files of a store since it was closed', () => {
+    /** With tables, a log, and what compresses as well as what does not. */
+    async function lived(): Promise<{ disk: Disk; directory: string }> {
+      const root = await newRoot()
+      const disk = levelDisk(root)
+      for (let life = 0; life < 3; life++) {
+        const store = await disk.open('s')
+        for (let n = 0; n < 300; n++)
+          await store.write([[text(`key-${n}`), n % 2 ? randomBytes(60) : Buffer.alloc(60, life)]])
+        await store.close()
+      }
+      return { disk, directory: join(root, 's') }
+    }
+
+    async function flip(path: string, bit: number): Promise<void> {
+      const bytes = await readFile(path)
+      bytes[bit >> 3] = (bytes[bit >> 3] as number) ^ (1 << (bit & 7))
+      await writeFile(path, bytes)
+    }
+
+    test('nothing: it is as it was closed, also as a copy', async () => {
+      const { directory } = await lived()
+      const root = await newRoot()
+      await cp(directory, join(root, 'copy'), { recursive: true })
+      const store = await levelDisk(root).open('copy')
+      expect(store.asClosed).toBe(true)
+      await store.close()
+    })
+
+    test('any bit of any file: it is not, whatever LevelDB says', async () => {
+      const { directory } = await lived()
+      const root = await newRoot()
+      const names = (await readdir(directory)).filter((name) => !/^(LOG|LOCK)/.test(name))
+      expect(names).toContain('CLOSED')
+      for (const name of names) {
+        const { size } = await stat(join(directory, name))
+        for (let n = 0; n < 12; n++) {
+          const copy = `${name}-${n}`
+          await cp(directory, join(root, copy), { recursive: true })
+          await flip(join(root, copy, name), Math.floor(((n + 0.5) / 12) * size * 8))
+          const answer = await levelDisk(root)
+            .open(copy)
+            .then(
+              async (store) => {
+                await store.close()
+                return store.asClosed
+              },
+              (error: DruseError) => error.code,
+            )
+          expect([false, 'STORE_CORRUPT'], copy).toContain(answer)
+          if (name.endsWith('.ldb') && n < 11) expect(answer, copy).toBe('STORE_CORRUPT')
+        }
+      }
+    })
+
+    test('a file more or less: it is not', async () => {
+      for (const change of [
+        (directory: string) => writeFile(join(directory, 'note.txt'), 'x'),
+        async (directory: string) => rm((await filesOf(directory, /\.log$/))[0] ?? ''),
+        (directory: string) => rm(join(directory, 'CLOSED')),
+      ]) {
+        const { disk, directory } = await lived()
+        await change(directory)
+        const store = await disk.open('s')
+        expect(store.asClosed).toBe(false)
+        await store.close()
+        const again = await disk.open('s')
+        expect(again.asClosed).toBe(true)
+        await again.close()
+      }
+    })
+
+    test('a table that is damaged while the store is open is not sealed', async () => {
+      const { disk, directory } = await lived()
+      const store = await disk.open('s')
+      const [made] = (await filesOf(directory, /\.ldb$/)).sort().reverse()
+      await flip(made as string, 80)
+      await store.close()
+      expect(await code(() => disk.open('s'))).toBe('STORE_CORRUPT')
+    })
+
+    test('damage to a table that LevelDB no longer needs is none', async () => {
+      const { disk, directory } = await lived()
+      await writeFile(join(directory, '999999.ldb'), 'half a tab')
+      const store = await disk.open('s')
+      expect(store.getSync(text('key-1'))).toBeDefined()
+      await store.close()
+    })
   })
 
   describe('a damaged store is STORE_CORRUPT, and can be moved aside whole', () => {

@@ -73,6 +73,50 @@ describe('memory disk', () => {
     expect(await entriesOf(third.range({}))).toEqual(['61=31'])
   })
 
+  test('after a crash a store is not as it was closed; after a loss of power only if it has lost something', async () => {
+    const disk = memoryDisk()
+    await disk.open('s')
+    disk.crash()
+    const second = await disk.open('s')
+    expect(second.asClosed).toBe(false)
+    await second.write([[text('a'), text('1')]])
+    await second.close()
+    disk.crash()
+    const third = await disk.open('s')
+    expect(third.asClosed).toBe(true)
+    await third.write([[text('a'), text('2')]])
+    await third.close()
+    disk.crash({ loseUnsynced: true })
+    const fourth = await disk.open('s')
+    expect(fourth.asClosed).toBe(false)
+    expect(await entriesOf(fourth.range({}))).toEqual(['61=31'])
+  })
+
+  test('damage: a write that is gone from among others, a bit that has flipped', async () => {
+    const disk = memoryDisk()
+    const store = await disk.open('s')
+    const write = (...entries: [string, string][]) =>
+      store.write(entries.map(([key, value]) => [text(key), text(value)] as const))
+    await write(['a', '1'], ['b', '1'])
+    await write(['a', '2'], ['c', '2'])
+    await write(['a', '3'])
+    expect(
+      disk.damage('s', 'lostWrite', () => 1),
+      'it is open',
+    ).toBe(false)
+    await store.close()
+    expect(disk.damage('s', 'lostWrite', () => 1)).toBe(true)
+    const again = await disk.open('s')
+    expect(again.asClosed).toBe(false)
+    expect(await entriesOf(again.range({}))).toEqual(['61=33', '62=31'])
+    await again.close()
+    expect(disk.damage('s', 'flippedBit', (choices) => choices - 1)).toBe(true)
+    const last = await disk.open('s')
+    expect(last.asClosed).toBe(false)
+    expect(await entriesOf(last.range({}))).toEqual(['61=33', '62=b1'])
+    expect(disk.damage('nothing', 'flippedBit', () => 0)).toBe(false)
+  })
+
   test('texts outlive power loss', async () => {
     const disk = memoryDisk()
     await disk.writeText('id', 'x')
