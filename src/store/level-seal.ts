@@ -48,33 +48,31 @@ export class LevelSeal {
     return true
   }
 
-  /** What is wrong with the tables. Before the store is opened: LevelDB would begin to make new ones of them. */
+  /**
+   * What is wrong with the tables that have not been looked at. Before the store is opened: LevelDB would make new ones
+   * of them, or end the process at an entry that makes no sense.
+   */
   async damage(): Promise<string | undefined> {
+    // Of a table that was not finished, or is no longer used, nothing is read.
     const live = await liveTables(this.#directory)
     for (const name of await this.#names()) {
-      // Of a table that was not finished, or is no longer used, nothing is read.
-      if (!isTable(name) || !live.has(Number.parseInt(name, 10))) continue
-      const damage = await this.#checkTable(name)
+      if (!isTable(name) || !live.has(Number.parseInt(name, 10)) || this.#tables.has(name)) continue
+      const bytes = await readFile(join(this.#directory, name))
+      const damage = damageOf(bytes)
       if (damage !== undefined) return `${name}: ${damage}`
+      this.#tables.set(name, markOf(bytes))
     }
     return undefined
   }
 
   /** The text to keep; undefined when a table is not what LevelDB wrote. After the store was closed. */
   async text(): Promise<string | undefined> {
+    if ((await this.damage()) !== undefined) return undefined
     const marks: [string, Mark][] = []
     for (const name of await this.#names()) {
-      if (isTable(name) && !this.#tables.has(name) && (await this.#checkTable(name)) !== undefined)
-        return undefined
       marks.push([name, this.#tables.get(name) ?? markOf(await readFile(join(this.#directory, name)))])
     }
     return `${JSON.stringify({ format: FORMAT, files: Object.fromEntries(marks) })}\n`
-  }
-
-  async #checkTable(name: string): Promise<string | undefined> {
-    const bytes = await readFile(join(this.#directory, name))
-    this.#tables.set(name, markOf(bytes))
-    return damageOf(bytes)
   }
 
   async #names(): Promise<string[]> {
