@@ -127,10 +127,12 @@ export function diskWithPoints(disk: Disk, points: Failpoints, watch: DiskWatch)
     return result
   }
   const storeWithPoints = (store: Store): Store => ({
+    asClosed: store.asClosed,
     getSync: (key) => store.getSync(key),
     getMany: (keys) => store.getMany(keys),
     range: (bounds) => store.range(bounds),
     write: (writes) => around('write', () => store.write(writes)),
+    distrust: () => store.distrust(),
     close: () => around('close', () => store.close()),
   })
   return {
