@@ -66,7 +66,11 @@ function worn(): Disk {
     open: async (path) => over(await disk.open(path)),
     exists: (path) => disk.exists(path),
     list: (path) => disk.list(path),
-    moveAside: (path) => disk.moveAside(path),
+    moveAside: (path) => {
+      // What is made anew stands elsewhere on it.
+      bad = undefined
+      return disk.moveAside(path)
+    },
     readText: (path) => disk.readText(path),
     writeText: (path, text) => disk.writeText(path, text),
   }
@@ -124,7 +128,6 @@ describe('a bad read', () => {
     const two = stage.instance(pairing, { stateDir: worn(), regionCacheBytes: 1 })
     await two.start()
     await expect.poll(() => two.logged('moved aside')).toBe(true)
-    bad = undefined
     await stage.drained(pairing)
     const { details } = two.log.find(({ message }) => message.includes('moved aside')) ?? {}
     expect(details).toMatchObject({ code: 'STORE_CORRUPT', movedTo: 'tasks/in-0.aside-1' })
@@ -142,7 +145,6 @@ describe('a bad read', () => {
     const two = stage.instance(pairing, { stateDir: worn(), regionCacheBytes: 1 })
     const started = two.start()
     await expect.poll(() => two.logged('global regions: their directory was moved aside')).toBe(true)
-    bad = undefined
     await started
     await stage.drained(pairing)
     expect((await outputs()).at(-1)).toBe('1 Ann 2')
