@@ -403,6 +403,7 @@ async function empty(store: Store): Promise<void> {
 export class StoryFates implements Fates {
   onRequest: (instance: Instance, request: Request) => RequestFate = () => 'deliver'
   onAnswer: (instance: Instance, request: Request, response: unknown) => AnswerFate = () => 'deliver'
+  #slow = { count: 0, ms: 1 }
   readonly #counts = new Map<Api, number>()
 
   /** Requests of instances so far. */
@@ -410,8 +411,15 @@ export class StoryFates implements Fates {
     return this.#counts.get(api) ?? 0
   }
 
+  /** So many of the next ways and operations take so long. */
+  slow(count: number, ms: number): void {
+    this.#slow = { count, ms }
+  }
+
   latencyMs(): number {
-    return 1
+    if (this.#slow.count === 0) return 1
+    this.#slow.count -= 1
+    return this.#slow.ms
   }
 
   brokerLagMs(): number {

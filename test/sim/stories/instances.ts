@@ -1,5 +1,5 @@
 /** Instances that are in each other's way for long: what they know is out of date when they go on. */
-import { copyOf } from '../stage.ts'
+import { copyOf, TALLYING } from '../stage.ts'
 import { changelogOf } from '../workload.ts'
 import type { Story } from './story.ts'
 
@@ -61,6 +61,36 @@ export const INSTANCE_STORIES: readonly Story[] = [
       await stage.feed()
       await stage.drained()
       await stage.passed(SESSION_MS)
+      await stage.exact()
+    },
+  },
+  {
+    name: 'take-given-up',
+    what: 'a task is given up while its directory is being opened, and opened again before that is through',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      await stage.feed()
+      let isSlow = false
+      stage.fates.onAnswer = ({ name }, { api }) => {
+        if (api !== 'OffsetFetch' || name !== 'i1' || isSlow) return 'deliver'
+        isSlow = true
+        stage.fates.slow(TALLYING.length, 2 * SESSION_MS)
+        return 'deliver'
+      }
+      const first = stage.start('i1', disk)
+      await stage.until('it opens directories', () => isSlow)
+      const second = stage.start('i2')
+      await stage.feed()
+      await stage.drained()
+      await stage.close(second)
+      await stage.feed()
+      await stage.drained()
+      await stage.passed(2 * SESSION_MS)
+      await stage.close(first)
+      stage.start('i3', disk)
+      await stage.feed()
+      await stage.drained()
       await stage.exact()
     },
   },

@@ -150,6 +150,31 @@ export const PATIENCE_STORIES: readonly Story[] = [
     },
   },
   {
+    name: 'appends-put-off',
+    what: 'every other append is put off, for too few replicas: the same bytes go to the same place, later',
+    async run(stage) {
+      await stage.feed()
+      stage.start()
+      let n = 0
+      stage.fates.onRequest = (_, request) => {
+        if (request.api !== 'Produce' || ++n % 2 === 0) return 'deliver'
+        const partitions = request.partitions.map(({ topic, partition }) => ({
+          topic,
+          partition,
+          errorCode: 19,
+          baseOffset: -1,
+        }))
+        return { answer: { partitions } }
+      }
+      for (let round = 0; round < 5; round++) {
+        await stage.feed(2)
+        await stage.passed(500)
+      }
+      await stage.drained()
+      await stage.exact()
+    },
+  },
+  {
     name: 'hanging-transaction',
     what: 'a transaction of others before an input does not end: told, nothing is read beyond it, the rest goes on',
     async run(stage) {
