@@ -78,4 +78,4 @@ export {
   type TimeWindows,
   tumblingWindows,
 } from './topology/windows.ts'
-export type { ErrorPolicy, Header, OffsetReset, TopicPartition } from './types.ts'
+export type { ErrorPolicy, Header, LatePolicy, OffsetReset, TopicPartition } from './types.ts'

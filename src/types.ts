@@ -20,5 +20,12 @@ export type ErrorPolicy =
   /** Drop the record's effects and write its original bytes to this topic, in the same transaction. */
   | { readonly deadLetter: string }
 
+/** What becomes of records that come after their window has closed. They are counted in any case (`app.health`). */
+export type LatePolicy =
+  /** Nothing, as in Kafka Streams. */
+  | 'drop'
+  /** Their original bytes are written to this topic, in the same transaction. */
+  | { readonly deadLetter: string }
+
 /** Where a source starts when nothing is committed for it. */
 export type OffsetReset = 'earliest' | 'latest' | 'none'

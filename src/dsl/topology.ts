@@ -4,7 +4,7 @@ import type { GlobalRegion, Region } from '../region/definition.ts'
 import { AutoName, GraphBuilder } from '../topology/builder.ts'
 import { describe } from '../topology/describe.ts'
 import type { Graph, SourceNode, TimestampRule } from '../topology/graph.ts'
-import type { ErrorPolicy, OffsetReset } from '../types.ts'
+import type { ErrorPolicy, LatePolicy, OffsetReset } from '../types.ts'
 import { GlobalTable } from './global-table.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
 import { Stream } from './stream.ts'
@@ -15,6 +15,11 @@ export interface FailurePolicies {
   readonly onUndecodable?: ErrorPolicy
   /** For records whose processing throws, of sources that do not say. Default 'fail'. */
   readonly onFailure?: ErrorPolicy
+  /**
+   * For records that come after their window has closed, of sources that do not say. Behind a repartition the topology's
+   * counts, and the record is the one in the internal topic. Default 'drop', as in Kafka Streams.
+   */
+  readonly onLate?: LatePolicy
 }
 
 export interface TopologyOptions extends FailurePolicies {
@@ -60,8 +65,8 @@ export class Topology {
 
   constructor(application: string, options: TopologyOptions = {}) {
     this.application = application
-    const { onUndecodable = 'fail', onFailure = 'fail', idleAfterMs } = options
-    this.#builder = new GraphBuilder(application, { onUndecodable, onFailure }, idleAfterMs)
+    const { onUndecodable = 'fail', onFailure = 'fail', onLate = 'drop', idleAfterMs } = options
+    this.#builder = new GraphBuilder(application, { onUndecodable, onFailure, onLate }, idleAfterMs)
   }
 
   /** Reads one topic, or several of the same kind. */
@@ -80,6 +85,7 @@ export class Topology {
       reset: options.offsetReset ?? 'earliest',
       onUndecodable: options.onUndecodable ?? this.#builder.policies.onUndecodable,
       onFailure: options.onFailure ?? this.#builder.policies.onFailure,
+      onLate: options.onLate ?? this.#builder.policies.onLate,
     })
     return new Stream({
       builder: this.#builder,

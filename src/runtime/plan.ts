@@ -3,10 +3,9 @@ import { DruseError } from '../errors.ts'
 import type { TopicDescription } from '../kafka/topics.ts'
 import type { NewTopic } from '../ports.ts'
 import type { Region } from '../region/definition.ts'
-import type { Graph, RepartitionNode } from '../topology/graph.ts'
+import { deadLetterTopics, type Graph, type RepartitionNode } from '../topology/graph.ts'
 import { changelogTopic } from '../topology/internal-topics.ts'
 import { inputTopics, outputNodes, type SubTopology, subTopologies } from '../topology/subtopologies.ts'
-import type { ErrorPolicy } from '../types.ts'
 import { RESET } from './reset-advice.ts'
 import { checkMetadataFits } from './task-metadata.ts'
 
@@ -39,15 +38,11 @@ export interface InternalTopicOptions {
 /** Topics of the users that have to exist. */
 export function externalTopics(graph: Graph): string[] {
   const topics = new Set<string>()
-  const addDeadLetter = (policy: ErrorPolicy): void => {
-    if (typeof policy === 'object') topics.add(policy.deadLetter)
-  }
   for (const node of graph.nodes) {
     if (node.kind === 'source') for (const topic of node.topics) topics.add(topic)
     if (node.kind === 'sink' && typeof node.topic === 'string') topics.add(node.topic)
     if (node.kind === 'source' || node.kind === 'repartition') {
-      addDeadLetter(node.onUndecodable)
-      addDeadLetter(node.onFailure)
+      for (const topic of deadLetterTopics(node)) topics.add(topic)
     }
   }
   for (const region of graph.globals.values()) topics.add(region.topic)

@@ -14,10 +14,11 @@ import type { LateRecord, RepartitionNode, SinkNode, SourceNode, Step } from '..
 import type { StreamRecord } from '../topology/record.ts'
 import type { TopicChooser } from '../topology/routing.ts'
 import { operatorFailed } from '../topology/steps.ts'
-import type { ErrorPolicy, Header, TopicPartition } from '../types.ts'
+import type { ErrorPolicy, TopicPartition } from '../types.ts'
 import type { InputPosition } from './agreement.ts'
 import { blameOf } from './blame.ts'
 import { Opening, type OutputTopic } from './chosen-topics.ts'
+import { deadLetterHeaders, type Reason, reasonOfError, reasonOfLate } from './dead-letters.ts'
 import type { Head, InputQueue } from './input-queue.ts'
 import { type Output, OutputLog } from './output-log.ts'
 import { type Destination, Placement, type TopicDestinations } from './placement.ts'
@@ -87,6 +88,8 @@ export class Task {
   readonly #openings = new Set<Opening>()
   #processed = 0
   #late = 0
+  /** The record under way, by the operators that found it late: the last of its windows. */
+  readonly #lateOnes = new Map<string, LateRecord>()
   /** Set with the failure itself, before anybody is told: nothing of it may be sealed in between. */
   #hasFailed = false
 
@@ -179,7 +182,7 @@ export class Task {
       return true
     }
     if (head.record === undefined) {
-      this.#answer(compiled.source.onUndecodable, input, head, head.error)
+      this.#answer(compiled.source, compiled.source.onUndecodable, input, head, head.error)
       this.#finish(input, head)
       return true
     }
@@ -192,8 +195,9 @@ export class Task {
       }
     } catch (error) {
       this.#takeBack(mark)
-      this.#answer(compiled.source.onFailure, input, head, error)
+      this.#answer(compiled.source, compiled.source.onFailure, input, head, error)
     }
+    this.#buryLate(compiled.source, input, head)
     this.#finish(input, head)
     if (!this.#time.isStreamTimeDue) return true
     return this.#punctuate() ?? true
@@ -251,8 +255,9 @@ export class Task {
       await pending
     } catch (error) {
       this.#takeBack(mark)
-      this.#answer(compiled.source.onFailure, input, head, error)
+      this.#answer(compiled.source, compiled.source.onFailure, input, head, error)
     }
+    this.#buryLate(compiled.source, input, head)
     this.#finish(input, head)
     if (this.#time.isStreamTimeDue) await this.#punctuated()
   }
@@ -342,34 +347,33 @@ export class Task {
   #takeBack(mark: number): void {
     if (!this.#undoable) return
     this.#outputs.truncate(mark)
+    this.#lateOnes.clear()
     for (const part of this.parts.values()) part.undo()
   }
 
   #answer(
+    source: SourceNode | RepartitionNode,
     policy: ErrorPolicy,
-    { topic, partition }: InputQueue,
-    { raw, timestamp }: Head,
+    input: InputQueue,
+    head: Head,
     error: unknown,
   ): void {
     if (policy === 'fail' || blameOf(error) !== 'record') {
       this.#hasFailed = true
       throw error
     }
-    const origin = { topic, partition, offset: raw.offset }
-    this.#surroundings.warn({ task: this.name, ...origin, policy, error }, 'task: a record is left out')
-    if (policy === 'skip') return
-    const to = this.#placement.byKey(this.#surroundings.destinations(policy.deadLetter), raw.key)
-    this.#emit({
-      to,
-      timestamp,
-      key: raw.key,
-      value: raw.value,
-      headers: [...raw.headers, ...deadLetterHeaders(error, origin)],
-    })
+    const { topic, partition } = input
+    const { offset } = head.raw
+    this.#surroundings.warn(
+      { task: this.name, topic, partition, offset, policy, error },
+      'task: a record is left out',
+    )
+    if (policy !== 'skip') this.#bury(policy.deadLetter, source, input, head, reasonOfError(error))
   }
 
-  /** The one place where late records end. */
-  #leaveOut({ operator, record, streamTimeMs, windowEnd }: LateRecord): void {
+  /** The one place where late records end: counted, and kept until their record is through. */
+  #leaveOut(late: LateRecord): void {
+    const { operator, record, streamTimeMs, windowEnd } = late
     const { topic, partition, offset, timestamp } = record
     const origin = { topic, partition, offset, timestamp }
     this.#late += 1
@@ -377,6 +381,31 @@ export class Task {
       { task: this.name, operator, ...origin, streamTimeMs, windowEnd },
       'task: a record came too late for its window',
     )
+    // What a timer has made is in no topic.
+    if (offset >= 0) this.#lateOnes.set(operator, late)
+  }
+
+  /** One dead letter for each operator that found the record late, whatever the number of windows. */
+  #buryLate({ onLate, ...source }: SourceNode | RepartitionNode, input: InputQueue, head: Head): void {
+    if (this.#lateOnes.size === 0) return
+    if (onLate !== 'drop') {
+      for (const late of this.#lateOnes.values())
+        this.#bury(onLate.deadLetter, source, input, head, reasonOfLate(late))
+    }
+    this.#lateOnes.clear()
+  }
+
+  #bury(
+    topic: string,
+    serdes: Pick<SourceNode, 'key' | 'value'>,
+    input: InputQueue,
+    head: Head,
+    reason: Reason,
+  ): void {
+    const { raw, timestamp } = head
+    const to = this.#placement.byKey(this.#surroundings.destinations(topic), raw.key)
+    const headers = deadLetterHeaders(head, input, serdes, reason)
+    this.#emit({ to, timestamp, key: raw.key, value: raw.value, headers })
   }
 
   #output(node: SinkNode | RepartitionNode): Step {
@@ -460,17 +489,4 @@ function encode(codec: Codec<unknown>, value: unknown, part: string, topic: stri
     'ENCODE_FAILED',
     `A record for topic '${topic}' has an undefined ${part}; an operator returned nothing. Use null where nothing is meant`,
   )
-}
-
-/** `druse.error.*`: what happened, and where the record came from. */
-function deadLetterHeaders(
-  error: unknown,
-  { topic, partition, offset }: TopicPartition & { offset: number },
-): Header[] {
-  const code = error instanceof DruseError ? error.code : 'OPERATOR_FAILED'
-  const message = error instanceof Error ? error.message : String(error)
-  return Object.entries({ code, message, topic, partition, offset }).map(([name, value]) => ({
-    key: `druse.error.${name}`,
-    value: Buffer.from(String(value), 'utf8'),
-  }))
 }

@@ -1,9 +1,9 @@
 /** Collects nodes while the DSL is called, and checks what can be checked at each call. */
 import { DruseError } from '../errors.ts'
 import type { AnyRegion, GlobalRegion, Region } from '../region/definition.ts'
-import type { ErrorPolicy } from '../types.ts'
+import type { ErrorPolicy, LatePolicy } from '../types.ts'
 import { checkGraph } from './checks.ts'
-import type { Graph, GraphNode, NodeId } from './graph.ts'
+import { deadLetterTopics, type Graph, type GraphNode, type NodeId } from './graph.ts'
 import { isTopicName } from './topic-name.ts'
 
 /** Names stand in topic names and paths: Kafka's characters, and room for a prefix and a suffix in its 249. */
@@ -40,6 +40,7 @@ type NewNode = Named<GraphNode>
 export interface Policies {
   readonly onUndecodable: ErrorPolicy
   readonly onFailure: ErrorPolicy
+  readonly onLate: LatePolicy
 }
 
 export class GraphBuilder {
@@ -199,7 +200,6 @@ function checkTopic(topic: string): void {
   )
 }
 
-function checkPolicies({ onUndecodable, onFailure }: Policies): void {
-  for (const policy of [onUndecodable, onFailure])
-    if (typeof policy === 'object') checkTopic(policy.deadLetter)
+function checkPolicies(policies: Policies): void {
+  for (const topic of deadLetterTopics(policies)) checkTopic(topic)
 }

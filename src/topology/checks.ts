@@ -1,6 +1,13 @@
 /** What can only be checked of a topology as a whole. */
 import { DruseError } from '../errors.ts'
-import type { Graph, GraphNode, NodeId, RepartitionNode, SourceNode } from './graph.ts'
+import {
+  deadLetterTopics,
+  type Graph,
+  type GraphNode,
+  type NodeId,
+  type RepartitionNode,
+  type SourceNode,
+} from './graph.ts'
 import { internalTopicNames } from './internal-topics.ts'
 
 /** Errors: TOPOLOGY_INVALID. */
@@ -53,10 +60,7 @@ function checkOutputs(graph: Graph): void {
   const internal = new Set(internalTopicNames(graph))
   for (const node of graph.nodes) {
     const topics = node.kind === 'sink' ? [node.topic] : []
-    if (node.kind === 'source' || node.kind === 'repartition') {
-      for (const policy of [node.onUndecodable, node.onFailure])
-        if (typeof policy === 'object') topics.push(policy.deadLetter)
-    }
+    if (node.kind === 'source' || node.kind === 'repartition') topics.push(...deadLetterTopics(node))
     const wrong = topics.find((topic) => typeof topic === 'string' && internal.has(topic))
     if (wrong === undefined) continue
     throw new DruseError(

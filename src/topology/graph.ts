@@ -1,7 +1,7 @@
 /** The topology as data: nodes and edges, without behaviour but the users' own functions. */
 import type { Serde } from '../ports.ts'
 import type { GlobalRegion, ReadableRegion, Region, TimedRegion } from '../region/definition.ts'
-import type { ErrorPolicy, OffsetReset } from '../types.ts'
+import type { ErrorPolicy, LatePolicy, OffsetReset } from '../types.ts'
 import type { StreamRecord } from './record.ts'
 import type { Partitioner, TopicChooser } from './routing.ts'
 import type { TaskTime } from './time.ts'
@@ -56,6 +56,7 @@ export interface SourceNode extends Common {
   readonly reset: OffsetReset
   readonly onUndecodable: ErrorPolicy
   readonly onFailure: ErrorPolicy
+  readonly onLate: LatePolicy
 }
 
 /** Any operator between source and sink; `regions` says which state it uses. */
@@ -96,6 +97,18 @@ export interface RepartitionNode extends Common {
   readonly value: Serde<unknown>
   readonly onUndecodable: ErrorPolicy
   readonly onFailure: ErrorPolicy
+  readonly onLate: LatePolicy
+}
+
+/** Every topic that a source's records may end in when they cannot be processed. */
+export function deadLetterTopics({
+  onUndecodable,
+  onFailure,
+  onLate,
+}: Pick<SourceNode, 'onUndecodable' | 'onFailure' | 'onLate'>): string[] {
+  return [onUndecodable, onFailure, onLate].flatMap((policy) =>
+    typeof policy === 'object' ? policy.deadLetter : [],
+  )
 }
 
 export type GraphNode = SourceNode | OperatorNode | SinkNode | RepartitionNode

@@ -156,6 +156,9 @@ describe('undecodable Avro', () => {
         'druse.error.topic': 'readings',
         'druse.error.partition': '0',
         'druse.error.offset': String(offset),
+        'druse.error.timestamp': String(500 + offset),
+        // As far as there is one.
+        ...(offset !== 1 && offset !== 6 && { 'druse.error.valueSchemaId': offset === 2 ? '99' : '1' }),
       })),
     )
   })
@@ -361,9 +364,11 @@ describe('a failing operator', () => {
         [1, 2, 4].map((offset) => ({
           'druse.error.code': 'OPERATOR_FAILED',
           'druse.error.message': expect.stringContaining(`'work' failed on record words/0@${offset}`),
+          'druse.error.operator': 'work',
           'druse.error.topic': 'words',
           'druse.error.partition': '0',
           'druse.error.offset': String(offset),
+          'druse.error.timestamp': expect.stringMatching(/^\d+$/),
         })),
       )
     })

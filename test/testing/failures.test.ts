@@ -52,7 +52,7 @@ describe('an operator that throws', () => {
       expect(await driver.createOutputTopic('out', strings).readValuesToList()).toEqual(['ONE', 'TWO'])
       if (onFailure === 'skip') continue
       expect(await driver.createOutputTopic('refused', strings).readRecordsToList()).toMatchObject([
-        { key: 'a', value: 'bad', headers: [{ key: 'druse.error.code' }, {}, {}, {}, {}] },
+        { key: 'a', value: 'bad', headers: [{ key: 'druse.error.code' }, {}, {}, {}, {}, {}, {}] },
       ])
     }
   })
