@@ -41,7 +41,10 @@ export interface Point {
 /** In the order of a commit, then of a start, then of an end. */
 export const POINTS: readonly Point[] = [
   ...OF_REQUESTS.flatMap(([api, occasion]) =>
-    ['before', 'sent', 'answered'].map((when) => ({ name: `${api}.${when}`, occasion })),
+    (occasion === 'firstStart' ? ['before', 'answered'] : ['before', 'sent', 'answered']).map((when) => ({
+      name: `${api}.${when}`,
+      occasion,
+    })),
   ),
   ...OF_DISK.flatMap(([operation, occasion]) =>
     ['before', 'after'].map((when) => ({ name: `${operation}.${when}`, occasion })),

@@ -17,14 +17,18 @@ const RECORDS_PER_SECOND = 200
 
 /** Dies, or stands still for so long, at a point; the next one a little later. */
 const at =
-  (point: string, signal: Armed['signal'], ms = 0): Fault =>
+  (
+    point: string,
+    signal: Armed['signal'],
+    [least, most]: readonly [leastMs: number, mostMs: number] = [0, 0],
+  ): Fault =>
   async (stage, random) => {
     const place = random.pick(stage.places)
     const hit = place.untilPointHit(POINT_LIMIT_MS)
     place.arm({ point, nth: random.between(1, 5), signal })
     if (!(await hit)) return place.arm(undefined)
     stage.happened('failpoint', `${signal} at ${point}`)
-    await wait(stage, ms)
+    await wait(stage, random.between(least, most))
     if (signal === 'SIGSTOP') place.thaw()
     await wait(stage, random.between(500, 2_500))
   }
@@ -40,7 +44,7 @@ const kills: Fault = async (stage, random) => {
 }
 
 /** Long enough for a successor to go on, short enough for the transaction to be there still. */
-const ZOMBIE_MS = SETTINGS.sessionTimeoutMs + 2_500
+const ZOMBIE_MS = [SETTINGS.sessionTimeoutMs + 1_500, SETTINGS.transactionTimeoutMs - 500] as const
 
 interface Trial {
   readonly id: string

@@ -86,7 +86,7 @@ async function untilRunning(stage: Stage, place: Place): Promise<void> {
   }
 }
 
-/** Every point with both signals, in an order of the seed, over and over. */
+/** SIGKILL at every point, then SIGSTOP at every point, each in an order of the seed; over and over. */
 export class Failpoints {
   readonly #random: SeededRandom
   readonly #hits = new Map<string, number>()
@@ -142,10 +142,11 @@ export class Failpoints {
 
   #next() {
     if (this.#left.length === 0) {
-      const all = POINTS.filter(({ occasion }) => occasion !== 'firstStart').flatMap((point) =>
-        (['SIGKILL', 'SIGSTOP'] as const).map((signal) => ({ point, signal })),
+      const points = POINTS.filter(({ occasion }) => occasion !== 'firstStart')
+      // Taken from the end.
+      this.#left = (['SIGSTOP', 'SIGKILL'] as const).flatMap((signal) =>
+        shuffled(points, this.#random).map((point) => ({ point, signal })),
       )
-      this.#left = shuffled(all, this.#random)
     }
     return this.#left.pop() as { readonly point: Point; readonly signal: Armed['signal'] }
   }
