@@ -115,6 +115,8 @@ class Run implements AsyncDisposable {
   readonly #unopened = new Set<string>()
   #hasDamage = false
   #heapBytesMax = 0
+  /** Told already. */
+  #offsetViolations = 0
   readonly #failpoints: Failpoints
   readonly #network: NetworkFaults
   readonly #prefix: string
@@ -148,7 +150,7 @@ class Run implements AsyncDisposable {
     await this.#restartOnce()
     await this.#watching?.finish()
     await this.#offsets?.close()
-    for (const violation of this.#offsets?.violations ?? []) this.#violation(violation)
+    this.#judgeOffsets()
     // Nobody knows of it yet, so it proves nothing.
     for (const store of this.#unopened) await rm(store, { recursive: true, force: true })
     this.#log('reading what has come out')
@@ -516,10 +518,18 @@ class Run implements AsyncDisposable {
     this.#options.say(`${((performance.now() - this.#startedMs) / 1_000).toFixed(1).padStart(7)} ${line}`)
   }
 
+  /** At once: what goes on with wrong offsets may only look slow. */
+  #judgeOffsets(): void {
+    const all = this.#offsets?.violations ?? []
+    for (const violation of all.slice(this.#offsetViolations)) this.#violation(violation)
+    this.#offsetViolations = all.length
+  }
+
   async #sample(): Promise<void> {
     let saidMs = performance.now()
     while (!this.#closing.signal.aborted) {
       await this.#offsets?.sample()
+      this.#judgeOffsets()
       if (performance.now() - saidMs > SAY_MS) {
         saidMs = performance.now()
         const faults = Array.from(this.#counts, ([family, n]) => `${family} ${n}`).join(', ')
