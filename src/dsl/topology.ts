@@ -135,6 +135,7 @@ export class Topology {
 
   /**
    * A replicated region: every process keeps a full copy of a topic, loaded before tasks run. Read-only to operators.
+   * `store: 'memory'` keeps it out of LevelDB and loads all of it at each start. Default 'persistent'.
    *
    * A value that cannot be decoded is the topic's: reading it throws (DECODE_FAILED), and if the operator lets that
    * through, `onFailure` applies to the record that asked. Schemas that the registry does not give are waited for before
@@ -142,10 +143,15 @@ export class Topology {
    */
   globalRegion<const Name extends string, K, V>(
     name: Name,
-    options: { readonly topic: string; readonly key: Serde<K>; readonly value: Serde<V> },
+    options: {
+      readonly topic: string
+      readonly key: Serde<K>
+      readonly value: Serde<V>
+      readonly store?: 'persistent' | 'memory'
+    },
   ): GlobalRegion<Name, K, V> {
-    const { topic, key, value } = options
-    return this.#builder.addRegion({ kind: 'global', name, topic, key, value })
+    const { topic, key, value, store = 'persistent' } = options
+    return this.#builder.addRegion({ kind: 'global', name, topic, key, value, store })
   }
 
   /**
@@ -154,10 +160,15 @@ export class Topology {
    */
   globalTable<const Topic extends string, K, V, const Name extends string = Topic>(
     topic: Topic,
-    options: { readonly key: Serde<K>; readonly value: Serde<V>; readonly name?: Name },
+    options: {
+      readonly key: Serde<K>
+      readonly value: Serde<V>
+      readonly name?: Name
+      readonly store?: 'persistent' | 'memory'
+    },
   ): GlobalTable<Name, K, V> {
-    const { name = topic, key, value } = options
-    return new GlobalTable(this.globalRegion(name as Name, { topic, key, value }))
+    const { name = topic, ...rest } = options
+    return new GlobalTable(this.globalRegion(name as Name, { topic, ...rest }))
   }
 
   /** The graph as data. Errors: TOPOLOGY_INVALID. */

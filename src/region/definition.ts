@@ -26,6 +26,7 @@ export interface GlobalRegion<Name extends string = string, K = unknown, V = unk
   readonly topic: string
   readonly key: Serde<K>
   readonly value: Serde<V>
+  readonly store: 'persistent' | 'memory'
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: stands for every region in constraints; K and V are invariant

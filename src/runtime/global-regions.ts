@@ -20,6 +20,7 @@ import {
 import { readStatement, readStoreValue, statementWrite } from '../region/layout.ts'
 import { clearRange } from '../region/range.ts'
 import { RegionReplica } from '../region/replica.ts'
+import { memoryDisk } from '../store/index.ts'
 import { preparationOf, prepared } from './preparation.ts'
 import { deleteRetentionMs, type Surroundings } from './surroundings.ts'
 import { definitionOf, shortHash } from './task-metadata.ts'
@@ -40,6 +41,8 @@ export class GlobalRegions {
   readonly #reader: PartitionReader
   readonly #closing = new AbortController()
   readonly #reading: Promise<void>[] = []
+  /** Entries of regions that are kept in memory, by name. Their positions stand in the process store all the same. */
+  readonly #memory = new Map<string, Store>()
   /** The last write of each region: its fingerprint is of all its partitions. */
   readonly #writing = new Map<GlobalRegion, Promise<void>>()
 
@@ -58,12 +61,19 @@ export class GlobalRegions {
    */
   async load(topics: ReadonlyMap<string, TopicDescription>, failed: (error: unknown) => void): Promise<void> {
     const { globals } = this.#surroundings.plan.graph
-    await this.#assertWhole([...globals.values()], topics)
+    for (const { name, store } of globals.values()) {
+      if (store === 'memory') this.#memory.set(name, await memoryDisk().open('memory'))
+    }
+    await this.#assertWhole(
+      [...globals.values()].filter(({ name }) => !this.#memory.has(name)),
+      topics,
+    )
     await Promise.all(
       Array.from(globals.values(), async (region) => {
         const topic = topics.get(region.topic) as TopicDescription
         checkRetention(region, topic)
-        this.#surroundings.addGlobal(new RegionReplica(this.#surroundings.entries(region.name), this.#store))
+        const entries = this.#surroundings.entries(region.name)
+        this.#surroundings.addGlobal(new RegionReplica(entries, this.#memory.get(region.name) ?? this.#store))
         await this.#loadRegion(region, topic, failed)
       }),
     )
@@ -116,7 +126,9 @@ export class GlobalRegions {
     const starts = await listOffsets(cluster, partitions, 'earliest')
     const ends = await listOffsets(cluster, partitions, 'latest')
     const of = this.#identity(region, topic)
-    const stored = partitions.map((at) => this.#stored(region, at.partition))
+    // What was in memory is gone, whatever the positions say.
+    const isKept = !this.#memory.has(region.name)
+    const stored = partitions.map((at) => (isKept ? this.#stored(region, at.partition) : undefined))
     const startedMs = clock.wallMs()
     const freshMs = freshnessOf(topic)
     const isWhole = partitions.every((at, i) => {
@@ -187,6 +199,12 @@ export class GlobalRegions {
     const before = this.#writing.get(region)
     const written = (async () => {
       await before
+      const memory = this.#memory.get(region.name)
+      if (memory !== undefined) {
+        await memory.write(writes.writes)
+        await this.#store.write([statementWrite(positionKey(region, partition), known)])
+        return
+      }
       const fingerprint = await writes.fingerprintAfter(this.#store, entries, this.#fingerprint(region))
       await this.#store.write([
         ...writes.writes,
@@ -241,7 +259,8 @@ export class GlobalRegions {
 
   /** A copy of this topic, of this cluster, with these serdes. */
   #identity(region: GlobalRegion, { topicId }: TopicDescription): string {
-    return shortHash(`${this.#surroundings.clusterHash} ${topicId} ${definitionOf(region)}`)
+    const kept = this.#memory.has(region.name) ? ' in memory' : ''
+    return shortHash(`${this.#surroundings.clusterHash} ${topicId} ${definitionOf(region)}${kept}`)
   }
 
   /** Only a copy is deleted: the topic has it all. */

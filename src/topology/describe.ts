@@ -6,8 +6,9 @@ import { type SubTopology, subTopologies } from './subtopologies.ts'
 export function describe(graph: Graph): string {
   const lines = [`Topology ${graph.application}`]
   for (const region of graph.globals.values()) {
+    const { name, topic, store } = region
     lines.push(
-      `  Global region ${region.name} (topic: ${region.topic}, key: ${region.key.kind}, value: ${region.value.kind})`,
+      `  Global region ${name} (topic: ${topic}${store === 'memory' ? ', memory' : ''}, ${serdes(region)})`,
     )
   }
   for (const sub of subTopologies(graph)) lines.push(...describeSub(graph, sub))
