@@ -1,10 +1,10 @@
 /** Disks that are full, and directories that are damaged while nobody looks. */
 import { execFile } from 'node:child_process'
-import { readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { cp, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import type { SeededRandom } from '../../src/testing/seeded-random.ts'
+import { DAMAGES } from '../damage/kinds.ts'
 import { wait } from './process-faults.ts'
 import type { Fault } from './stage.ts'
 
@@ -38,60 +38,12 @@ export async function hasDiskLimits(): Promise<boolean> {
   )
 }
 
-/** Resolves to the stores that it has damaged. */
-type Damage = (store: string, random: SeededRandom, stores: readonly string[]) => Promise<string[]>
+/** Kinds that need a copy of the directory from some time ago. */
+const OF_OLDER = /\bold/
+/** Nobody else uses these names on another cluster. */
+const OF_OTHER_CLUSTER = /another cluster/
 
-const filesOf = async (store: string, kind: RegExp): Promise<string[]> =>
-  (await readdir(store)).filter((name) => kind.test(name)).map((name) => join(store, name))
-
-const withFile =
-  (kind: RegExp, act: (path: string, random: SeededRandom) => Promise<boolean>): Damage =>
-  async (store, random) => {
-    const files = await filesOf(store, kind)
-    return files.length > 0 && (await act(random.pick(files), random)) ? [store] : []
-  }
-
-const flipBit = async (path: string, random: SeededRandom): Promise<boolean> => {
-  const bytes = await readFile(path)
-  if (bytes.length === 0) return false
-  const at = random.below(bytes.length)
-  bytes[at] = (bytes[at] as number) ^ (1 << random.below(8))
-  await writeFile(path, bytes)
-  return true
-}
-
-const cutOff = async (path: string, random: SeededRandom): Promise<boolean> => {
-  const { size } = await stat(path)
-  if (size === 0) return false
-  await truncate(path, random.below(size))
-  return true
-}
-
-const remove = async (path: string): Promise<boolean> => {
-  await rm(path)
-  return true
-}
-
-const swap: Damage = async (store, random, stores) => {
-  const others = stores.filter((other) => other !== store)
-  if (others.length === 0) return []
-  const other = random.pick(others)
-  await rename(store, `${store}~`)
-  await rename(other, store)
-  await rename(`${store}~`, other)
-  return [store, other]
-}
-
-export const DAMAGES: Readonly<Record<string, Damage>> = {
-  'CURRENT deleted': withFile(/^CURRENT$/, remove),
-  'MANIFEST deleted': withFile(/^MANIFEST/, remove),
-  'CURRENT cut off': withFile(/^CURRENT$/, cutOff),
-  'a table deleted': withFile(/\.ldb$/, remove),
-  'directories swapped': swap,
-  'the log cut off': withFile(/\.log$/, cutOff),
-  'a bit of MANIFEST': withFile(/^MANIFEST/, flipBit),
-}
-
+/** All that test/damage knows, to a store of a process that was killed. */
 export const damage: Fault = async (stage, random) => {
   const place = random.pick(stage.places)
   await place.holding(async () => {
@@ -99,10 +51,19 @@ export const damage: Fault = async (stage, random) => {
     const tasks = join(place.stateDir, 'tasks')
     const names = (await readdir(tasks).catch(() => [])).filter((name) => !/[~]|\.aside-\d+$/.test(name))
     if (names.length === 0) return
-    const stores = names.map((name) => join(tasks, name))
-    const kind = random.pick(Object.keys(DAMAGES))
-    const damaged = await (DAMAGES[kind] as Damage)(random.pick(stores), random, stores)
-    for (const store of damaged) stage.damaged(store)
-    if (damaged.length > 0) stage.happened('damage', kind)
+    const name = random.pick(names)
+    const directory = join(tasks, name)
+    const older = join(`${place.stateDir}-older`, name)
+    const hasOlder = (await readdir(older).catch(() => [])).length > 0
+    if (!hasOlder) await cp(directory, older, { recursive: true })
+    const kind = random.pick(
+      Object.keys(DAMAGES).filter((one) => !OF_OTHER_CLUSTER.test(one) && (hasOlder || !OF_OLDER.test(one))),
+    )
+    const others = names.filter((other) => other !== name)
+    const otherTask = join(tasks, others.length > 0 ? random.pick(others) : name)
+    stage.damaged(directory)
+    const done = await DAMAGES[kind]?.({ directory, older, otherTask, otherCluster: otherTask, random })
+    if (done === undefined) stage.missed('damage', kind)
+    else stage.happened('damage', kind)
   })
 }
