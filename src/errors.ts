@@ -30,6 +30,7 @@ const KINDS = {
   CONTEXT_CLOSED: 'user',
   REGION_VALUE: 'user',
   RECORD_TOO_LARGE: 'user',
+  BUFFER_FULL: 'fatal',
   // Kafka
   BROKER_UNAVAILABLE: 'transient',
   KAFKA_REFUSED: 'fatal',

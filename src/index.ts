@@ -1,3 +1,9 @@
+export {
+  type CogroupAggregator,
+  CogroupedStream,
+  SessionWindowedCogroupedStream,
+  WindowedCogroupedStream,
+} from './dsl/cogrouped-stream.ts'
 export type { ForeignKeyJoinOptions } from './dsl/foreign-key-join.ts'
 export { GlobalTable } from './dsl/global-table.ts'
 export { GroupedStream } from './dsl/grouped-stream.ts'
@@ -7,9 +13,10 @@ export type { Partitioning, Serdes } from './dsl/place.ts'
 export type { ProcessOptions, ProcessValuesOptions } from './dsl/processor.ts'
 export { SplitStream } from './dsl/split-stream.ts'
 export { type RepartitionOptions, type SinkOptions, Stream } from './dsl/stream.ts'
+export type { SuppressedOptions, Suppression } from './dsl/suppressed-table.ts'
 export { Table } from './dsl/table.ts'
 export { type SourceOptions, type TableOptions, Topology, type TopologyOptions } from './dsl/topology.ts'
-export { WindowedStream } from './dsl/windowed-stream.ts'
+export { SessionWindowedStream, WindowedStream } from './dsl/windowed-stream.ts'
 export type { EmitStrategy, WindowOptions } from './dsl/windowed-table.ts'
 export type { EmbeddedBroker } from './embedded/embedded-broker.ts'
 export { DruseError, ERROR_KINDS, type ErrorCode, type ErrorKind } from './errors.ts'
@@ -29,7 +36,14 @@ export type {
   Store,
   Wire,
 } from './ports.ts'
-export type { GlobalRegion, KeyRange, ReadableRegion, Region, WritableRegion } from './region/definition.ts'
+export type {
+  GlobalRegion,
+  KeyRange,
+  ReadableRegion,
+  Region,
+  WindowReads,
+  WritableRegion,
+} from './region/definition.ts'
 export { type ApplicationState, Druse, type Health } from './runtime/druse.ts'
 export { ensureTopics, type WantedTopic } from './runtime/ensure-topics.ts'
 export type { DruseOptions, DruseSettings } from './runtime/options.ts'
@@ -71,10 +85,21 @@ export type {
 } from './topology/process.ts'
 export { StreamRecord } from './topology/record.ts'
 export type { Partitioner, PartitionerTarget, TopicChooser } from './topology/routing.ts'
+export {
+  type BufferLimits,
+  type SuppressUntilTimeLimit,
+  type SuppressUntilWindowCloses,
+  untilTimeLimit,
+  untilWindowCloses,
+} from './topology/suppress.ts'
 export type { Cancellable, PunctuationType, Punctuator } from './topology/time.ts'
 export type { KeyTimers, Timer } from './topology/timers.ts'
 export {
   hoppingWindows,
+  type SessionWindows,
+  type SlidingWindows,
+  sessionWindows,
+  slidingWindows,
   type TimeWindows,
   tumblingWindows,
 } from './topology/windows.ts'

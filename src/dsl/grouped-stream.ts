@@ -1,14 +1,15 @@
 import type { Serde } from '../ports.ts'
 import type { AnyRegion } from '../region/definition.ts'
 import { int64 } from '../serde/index.ts'
-import { type AggregateOptions, bindAggregate } from '../topology/aggregate.ts'
 import type { Processor } from '../topology/process.ts'
 import type { SessionWindows, SlidingWindows, TimeWindows } from '../topology/windows.ts'
-import { addRegion, type RegionOptions } from './materialized.ts'
+import { aggregatedTable } from './aggregated-table.ts'
+import { type CogroupAggregator, CogroupedStream, input } from './cogrouped-stream.ts'
+import type { RegionOptions } from './materialized.ts'
 import type { Place } from './place.ts'
 import type { ProcessOptions } from './processor.ts'
 import { Stream } from './stream.ts'
-import { regionView, Table } from './table.ts'
+import type { Table } from './table.ts'
 import { SessionWindowedStream, WindowedStream } from './windowed-stream.ts'
 
 /** Records grouped by key: each aggregation keeps one value per key in a region of its own, under the name you give. */
@@ -41,7 +42,7 @@ export class GroupedStream<K, V> {
     options: RegionOptions<K, V> = {},
   ): Table<Name, K, V> {
     const value = options.value ?? this.place.serdes.value
-    return this.#aggregate(name, undefined, reducer, { ...options, ...(value && { value }) })
+    return aggregatedTable(name, [input(this, reducer)], undefined, { ...options, ...(value && { value }) })
   }
 
   /** Folds the values of a key, from `initial()`. A result of null removes the key. */
@@ -51,7 +52,15 @@ export class GroupedStream<K, V> {
     aggregator: (aggregate: A, value: V, key: K) => A | null,
     options: RegionOptions<K, A> & { readonly value: Serde<A> },
   ): Table<Name, K, A> {
-    return this.#aggregate(name, initial, aggregator, options)
+    return aggregatedTable(name, [input(this, aggregator)], initial, options)
+  }
+
+  /**
+   * Begins an aggregation of several streams together; more of them are added with `CogroupedStream.cogroup`. The
+   * aggregate's type is that of the function's first parameter.
+   */
+  cogroup<A>(aggregator: CogroupAggregator<K, V, A>): CogroupedStream<K, A> {
+    return new CogroupedStream([input(this, aggregator)])
   }
 
   /**
@@ -75,33 +84,5 @@ export class GroupedStream<K, V> {
   ): Stream<KO, VO, 'rekeyed'> {
     const stream = new Stream<K, V, 'keyed'>(this.place)
     return (stream as Stream<K, V, never>).process(name, options, processor)
-  }
-
-  #aggregate<const Name extends string, A>(
-    name: Name,
-    initial: (() => A) | undefined,
-    aggregator: (aggregate: A, value: V, key: K) => A | null,
-    options: RegionOptions<K, A>,
-  ): Table<Name, K, A> {
-    const { builder, serdes } = this.place
-    const known = { ...(serdes.key && { key: serdes.key }) }
-    const region = addRegion<Name, K, A>({ builder, serdes: known }, { ...options, name })
-    const node = builder.add({
-      kind: 'operator',
-      operator: 'aggregate',
-      name,
-      parents: [this.place.node],
-      regions: [name],
-      emits: 'changes',
-      bind: bindAggregate({ name, initial, aggregator } as AggregateOptions),
-    })
-    return new Table(
-      {
-        place: { ...this.place, node, serdes: region },
-        sendOldValues: () => true,
-        view: () => regionView(name),
-      },
-      region as Table<Name, K, A>['region'],
-    )
   }
 }

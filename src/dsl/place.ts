@@ -25,6 +25,8 @@ export interface Place<K, V> {
   readonly serdes: Serdes<K, V>
   /** Keys may have changed since records of one key were last sure to be in one task. */
   readonly rekeyed: boolean
+  /** Of keys that are windowed: how long after its end a window closes. */
+  readonly windowCloseMs?: number
 }
 
 /** Errors: TOPOLOGY_INVALID. */

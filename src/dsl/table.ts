@@ -2,6 +2,7 @@ import type { Serde } from '../ports.ts'
 import type { Region } from '../region/definition.ts'
 import { AutoName } from '../topology/builder.ts'
 import { changeSerde } from '../topology/change-serde.ts'
+import type { NodeId } from '../topology/graph.ts'
 import { bindDerived, bindGrouping, bindTable, type Keeping } from '../topology/table.ts'
 import {
   bindTableJoin,
@@ -16,6 +17,7 @@ import { GroupedTable } from './grouped-table.ts'
 import { addRegion, type Materialized } from './materialized.ts'
 import type { Fn, Place, Serdes } from './place.ts'
 import { Stream } from './stream.ts'
+import { type SuppressedOptions, type Suppression, suppressed } from './suppressed-table.ts'
 
 export { regionView, type TableView, type Timed } from '../topology/table-view.ts'
 
@@ -214,6 +216,18 @@ export class Table<Name extends string | undefined, K, V> {
     return foreignKeyJoin(this, other as AnyTable<KF, VF | null>, { ...options, name, isLeft: true })
   }
 
+  /**
+   * The same table, its updates held back: see `untilWindowCloses` and `untilTimeLimit`. What is held back is kept in a
+   * region under the given name.
+   */
+  suppress(
+    name: string,
+    suppression: Suppression<K>,
+    options: SuppressedOptions<K, V> = {},
+  ): Table<undefined, K, V> {
+    return new Table(suppressed(name, this.origin, suppression, options), undefined)
+  }
+
   /** Each update, as the new value under its key; null where the key was removed. With a function, under a new key. */
   toStream(): Stream<K, V>
   toStream<K2>(selectKey: Fn<K, V, K2>): Stream<K2, V, 'rekeyed'>
@@ -254,7 +268,7 @@ export class Table<Name extends string | undefined, K, V> {
     })
     return new Table<string | undefined, K, V2>(
       {
-        place: { builder, node, serdes: region ?? known, rekeyed: false },
+        place: { ...parent.place, node, serdes: region ?? known },
         sendOldValues: (force) => {
           if (keep.region !== undefined || parent.sendOldValues(force)) keep.sendsOld = true
           return keep.sendsOld
@@ -278,18 +292,21 @@ export class Table<Name extends string | undefined, K, V> {
     if (kind === 'outer') other.origin.sendOldValues(true)
     const views = { left: this.origin.view(), right: other.origin.view() }
     const result = { sendsOld: false }
-    const side = (mine: 'left' | 'right', table: AnyTable<K, unknown>, view: TableView): number =>
+    const side = (mine: 'left' | 'right', of: NodeId, view: TableView): NodeId =>
       builder.add({
         kind: 'operator',
         operator: kind === 'inner' ? 'join' : `${kind}Join`,
         name: new AutoName(`join-${mine}`),
-        parents: [table.origin.place.node],
+        parents: [of],
         regions: view.regions,
         takes: 'changes',
         emits: 'changes',
         bind: bindTableJoinSide({ side: mine, kind, joiner, other: view, sendsOld: () => result.sendsOld }),
       })
-    const sides = [side('left', this, views.right), side('right', other, views.left)]
+    const sides = [
+      side('left', this.origin.place.node, views.right),
+      side('right', other.origin.place.node, views.left),
+    ]
     const node = builder.add({
       kind: 'operator',
       operator: 'joined',

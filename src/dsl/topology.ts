@@ -1,9 +1,13 @@
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { GlobalRegion, Region } from '../region/definition.ts'
+import { orderByKeys } from '../region/time-order.ts'
+import { WINDOW_KEYS, windowStoreKey } from '../region/timed-keys.ts'
+import type { Windowed } from '../serde/windowed.ts'
 import { AutoName, GraphBuilder } from '../topology/builder.ts'
 import { describe } from '../topology/describe.ts'
 import type { Graph, SourceNode, TimestampRule } from '../topology/graph.ts'
+import { checkMs } from '../topology/windows.ts'
 import type { ErrorPolicy, LatePolicy, OffsetReset } from '../types.ts'
 import { GlobalTable } from './global-table.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
@@ -131,6 +135,33 @@ export class Topology {
   ): Region<Name, K, V> {
     const { key, value, store = 'persistent' } = options
     return this.#builder.addRegion({ kind: 'partitioned', name, key, value, store })
+  }
+
+  /**
+   * A region of windows for operators of your own: entries by key and window start, gone when the newest start in the part
+   * is `retentionMs` or more later than theirs. Writes that come too late for that have no effect. Logged in the bytes of a
+   * window store's changelog.
+   */
+  windowRegion<const Name extends string, K, V>(
+    name: Name,
+    options: {
+      readonly key: Serde<K>
+      readonly value: Serde<V>
+      readonly sizeMs: number
+      readonly retentionMs: number
+      readonly store?: 'persistent' | 'memory'
+    },
+  ): Region<Name, Windowed<K>, V> {
+    const { key, value, sizeMs, retentionMs, store = 'persistent' } = options
+    checkMs(`windowRegion('${name}')`, { sizeMs, retentionMs }, 1)
+    return this.#builder.addRegion({
+      kind: 'partitioned',
+      name,
+      key: windowStoreKey(key, sizeMs),
+      value,
+      store,
+      timed: { order: orderByKeys(WINDOW_KEYS), retentionMs },
+    })
   }
 
   /**

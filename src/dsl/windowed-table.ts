@@ -1,6 +1,8 @@
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { Region } from '../region/definition.ts'
+import { FIRST_OPERATOR_SLOT } from '../region/operator-times.ts'
+import { orderByKeys } from '../region/time-order.ts'
 import {
   SESSION_KEYS,
   sessionStoreKey,
@@ -9,28 +11,25 @@ import {
   windowStoreKey,
 } from '../region/timed-keys.ts'
 import { sessionWindowed, timeWindowed, type Windowed } from '../serde/windowed.ts'
-import { AutoName } from '../topology/builder.ts'
 import type { Fold } from '../topology/fold.ts'
 import type { OperatorNode } from '../topology/graph.ts'
-import { fanOut } from '../topology/steps.ts'
+import { bindSessionAggregate } from '../topology/session-aggregate.ts'
+import { bindSlidingAggregate } from '../topology/sliding-aggregate.ts'
 import { bindWindowAggregate } from '../topology/window-aggregate.ts'
 import { checkMs, type SessionWindows, type SlidingWindows, type TimeWindows } from '../topology/windows.ts'
-import type { Place } from './place.ts'
+import { type AggregationInput, addAggregation, firstOf } from './aggregated-table.ts'
+import type { RegionOptions } from './materialized.ts'
 import { regionView, Table } from './table.ts'
 
 /** `onWindowUpdate`: each update of a window is passed on. `onWindowClose`: its last state alone, once, when it closes. */
 export type EmitStrategy = 'onWindowUpdate' | 'onWindowClose'
 
-export interface WindowOptions<K, A> {
-  readonly key?: Serde<K>
-  readonly value?: Serde<A>
+export interface WindowOptions<K, A> extends RegionOptions<K, A> {
   /**
    * How long after its time a window can be looked up, in milliseconds of event time; at least until it closes. Default:
    * until it closes. The time of a window is its start, that of a session its end.
    */
   readonly retentionMs?: number
-  /** As for `Topology.region`. Default 'persistent'. */
-  readonly store?: 'persistent' | 'memory'
 }
 
 export type AnyWindows = TimeWindows | SlidingWindows | SessionWindows
@@ -39,7 +38,7 @@ export type AnyWindows = TimeWindows | SlidingWindows | SessionWindows
 export interface WindowedAggregation<K, A> {
   readonly windows: AnyWindows
   readonly emit: EmitStrategy
-  readonly inputs: readonly { readonly place: Place<K, unknown>; readonly aggregator: Fold['aggregator'] }[]
+  readonly inputs: readonly AggregationInput<K>[]
   readonly initial: Fold['initial']
   /** Of sessions. */
   readonly merger?: Fold['aggregator']
@@ -51,18 +50,19 @@ interface Kept<K> {
   readonly keys: TimedKeys
   readonly storeKey: Serde<Windowed<K>>
   readonly tableKey: Serde<Windowed<K>>
-  /** Less would lose windows that have not closed. */
+  /** Less would lose windows that are needed yet. */
   readonly leastRetentionMs: number
 }
 
-function kept<K>(windows: AnyWindows, key: Serde<K>): Kept<K> {
+function kept<K>(windows: AnyWindows, emit: EmitStrategy, key: Serde<K>): Kept<K> {
   const { graceMs } = windows
   if (windows.kind === 'session') {
     return {
       keys: SESSION_KEYS,
       storeKey: sessionStoreKey(key),
       tableKey: sessionWindowed(key),
-      leastRetentionMs: windows.inactivityGapMs + graceMs,
+      // At its bound a session is not late, and has not closed. Kafka Streams keeps it no longer all the same.
+      leastRetentionMs: windows.inactivityGapMs + graceMs + (emit === 'onWindowClose' ? 1 : 0),
     }
   }
   const sizeMs = windows.kind === 'sliding' ? windows.timeDifferenceMs : windows.sizeMs
@@ -71,7 +71,7 @@ function kept<K>(windows: AnyWindows, key: Serde<K>): Kept<K> {
     storeKey: windowStoreKey(key, sizeMs),
     tableKey: timeWindowed(key, { sizeMs }),
     // The aggregate of a sliding window that has closed may still be where a new one begins.
-    leastRetentionMs: (windows.kind === 'sliding' ? 2 * sizeMs : sizeMs) + graceMs,
+    leastRetentionMs: (windows.kind === 'sliding' ? 2 * Math.max(1, sizeMs) : sizeMs) + graceMs,
   }
 }
 
@@ -80,10 +80,10 @@ export function windowedTable<const Name extends string, K, A>(
   aggregation: WindowedAggregation<K, A>,
 ): Table<Name, Windowed<K>, A> {
   const { windows, inputs, options } = aggregation
-  const { place } = inputs[0] as WindowedAggregation<K, A>['inputs'][number]
+  const { place } = firstOf(inputs)
   const key = required(name, 'key', options.key ?? place.serdes.key)
   const value = required(name, 'value', options.value)
-  const { keys, storeKey, tableKey, leastRetentionMs } = kept(windows, key)
+  const { keys, storeKey, tableKey, leastRetentionMs } = kept(windows, aggregation.emit, key)
   const { retentionMs = leastRetentionMs, store = 'persistent' } = options
   checkMs(`'${name}'`, { retentionMs }, 0)
   if (retentionMs < leastRetentionMs) {
@@ -98,12 +98,20 @@ export function windowedTable<const Name extends string, K, A>(
     key: storeKey,
     value,
     store,
-    timed: { ...keys, retentionMs },
+    timed: { order: orderByKeys(keys), retentionMs },
   })
-  const node = addNodes(name, aggregation)
+  const node = addAggregation(name, `${windows.kind}WindowAggregate`, inputs, ({ aggregator }, index) =>
+    bindOf(name, aggregation, { initial: aggregation.initial, aggregator }, index),
+  )
   return new Table(
     {
-      place: { builder: place.builder, node, serdes: { key: tableKey, value }, rekeyed: false },
+      place: {
+        builder: place.builder,
+        node,
+        serdes: { key: tableKey, value },
+        rekeyed: false,
+        windowCloseMs: windows.graceMs + (windows.kind === 'session' ? windows.inactivityGapMs : 0),
+      },
       sendOldValues: () => true,
       view: () => regionView(name),
     },
@@ -111,42 +119,16 @@ export function windowedTable<const Name extends string, K, A>(
   )
 }
 
-function addNodes<K, A>(name: string, aggregation: WindowedAggregation<K, A>): number {
-  const { inputs } = aggregation
-  const { builder } = (inputs[0] as WindowedAggregation<K, A>['inputs'][number]).place
-  const operator = `${aggregation.windows.kind}WindowAggregate`
-  const nodes = inputs.map(({ place, aggregator }, input) =>
-    builder.add({
-      kind: 'operator',
-      operator,
-      name: inputs.length === 1 ? name : new AutoName(`${name}-input`),
-      parents: [place.node],
-      regions: [name],
-      emits: 'changes',
-      bind: bindOf(name, aggregation, { initial: aggregation.initial, aggregator }, input),
-    }),
-  )
-  if (nodes.length === 1) return nodes[0] as number
-  return builder.add({
-    kind: 'operator',
-    operator: 'cogroup',
-    name,
-    parents: nodes,
-    regions: [],
-    emits: 'changes',
-    takes: 'changes',
-    bind: (_, children) => fanOut(children),
-  })
-}
-
 function bindOf<K, A>(
   region: string,
-  { windows }: WindowedAggregation<K, A>,
+  { windows, emit, merger }: WindowedAggregation<K, A>,
   fold: Fold,
-  slot: number,
+  input: number,
 ): OperatorNode['bind'] {
-  if (windows.kind === 'time') return bindWindowAggregate({ region, windows, fold, slot })
-  throw new Error('not yet')
+  const common = { region, fold, slot: FIRST_OPERATOR_SLOT + input, onClose: emit === 'onWindowClose' }
+  if (windows.kind === 'time') return bindWindowAggregate({ ...common, windows })
+  if (windows.kind === 'sliding') return bindSlidingAggregate({ ...common, windows })
+  return bindSessionAggregate({ ...common, windows, merger: merger as Fold['aggregator'] })
 }
 
 function required<T>(name: string, part: 'key' | 'value', serde: T | undefined): T {

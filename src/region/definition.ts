@@ -1,7 +1,8 @@
 /** Regions as the topology sees them: what they are called and hold, and what an operator may do with them. */
 import type { Serde } from '../ports.ts'
+import type { Windowed } from '../serde/windowed.ts'
 import type { OperatorTimes } from './operator-times.ts'
-import type { TimedKeys } from './timed-keys.ts'
+import type { TimeOrder } from './time-order.ts'
 
 /** A partitioned region: part p belongs to task p and is logged in its changelog topic. */
 export interface Region<Name extends string = string, K = unknown, V = unknown> {
@@ -10,13 +11,15 @@ export interface Region<Name extends string = string, K = unknown, V = unknown> 
   readonly key: Serde<K>
   readonly value: Serde<V>
   readonly store: 'persistent' | 'memory'
-  /** Of a region whose keys stand in time. */
+  /** Of a region whose entries stand in time, and that no operator of users writes. */
   readonly timed?: TimedEntries
 }
 
-export interface TimedEntries extends TimedKeys {
-  /** Entries are gone when the newest time in the region is this much later than theirs. */
-  readonly retentionMs: number
+/** How the entries of a region stand in time. */
+export interface TimedEntries {
+  readonly order: TimeOrder
+  /** Entries are gone when the newest time in the region is this much later than theirs. Undefined: never. */
+  readonly retentionMs: number | undefined
 }
 
 /** A replicated region: a full copy of a topic in every process, read-only to operators. */
@@ -56,6 +59,17 @@ export interface ReadableRegion<K, V> {
   prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]>
 }
 
+/** What a region of windows or sessions has beside. */
+export interface WindowReads<K, V> {
+  /**
+   * The windows of a key that begin in this stretch of time, both ends included, in the order of time; of sessions, those
+   * that have any of it.
+   */
+  fetch(key: K, fromMs: number, toMs: number): AsyncIterable<readonly [key: Windowed<K>, value: V]>
+}
+
+export type WindowReadsOf<K, V> = K extends Windowed<infer I> ? WindowReads<I, V> : unknown
+
 /** A partitioned region in an operator's hands. Writes are visible to the operators of this task at once, to all others after the commit. */
 export interface WritableRegion<K, V> extends ReadableRegion<K, V> {
   /** Errors: RECORD_TOO_LARGE when the changelog topic would not take the entry. */
@@ -70,13 +84,37 @@ export interface WritableRegion<K, V> extends ReadableRegion<K, V> {
 export interface TimedRegion<K, V> extends WritableRegion<K, V> {
   entry(key: K): { readonly value: V; readonly timestamp: number } | undefined
   putAt(key: K, value: V, timestamp: number): void
-  /** Of the operators that use the region; only of a region whose keys stand in time. */
+}
+
+export interface FoundEntry<K = unknown, V = unknown> {
+  readonly key: K
+  readonly value: V
+  readonly timestamp: number
+}
+
+/** A region whose entries stand in time, in the hands of the library's operators. See time-index.ts. */
+export interface TimeOrderedRegion<K, V> extends TimedRegion<K, V> {
+  /** What the operators that share the region remember. */
   readonly times: OperatorTimes
+  /** What the entry under a key takes in the changelog, key included; 0: there is none. */
+  bytesUnder(key: K): number
+  /** False: no entry has a time up to this one that `due` has not seen. */
+  isDue(toMs: number): boolean
+  /**
+   * The entries later than `afterMs`, up to `toMs`, in the order of time; also those that retention hides. What is not
+   * later than `afterMs` counts as seen.
+   */
+  due(afterMs: number, toMs: number): AsyncIterable<FoundEntry<K, V>>
+  /**
+   * The entries from one key to another, both included, of what the two keys have in common. A promise only when the
+   * store has to be asked.
+   */
+  between(first: K, last: K): readonly FoundEntry<K, V>[] | Promise<readonly FoundEntry<K, V>[]>
 }
 
 export type RegionHandle<R> =
   R extends Region<string, infer K, infer V>
-    ? WritableRegion<K, V>
+    ? WritableRegion<K, V> & WindowReadsOf<K, V>
     : R extends GlobalRegion<string, infer K, infer V>
       ? ReadableRegion<K, V>
       : never

@@ -5,6 +5,8 @@
  *   length of the rest (4), format (as in the store; 0: there is no entry), check (4), timestamp (6), value
  */
 import { NO_ENTRY, readTimestamp, STORE_HEAD_BYTES, storeValueInto } from './layout.ts'
+import { SortedIds } from './sorted-ids.ts'
+import type { TimeOrder } from './time-order.ts'
 
 const LENGTH_BYTES = 4
 const FIRST_CAPACITY_BYTES = 1024
@@ -23,6 +25,10 @@ export class EntryTable {
   readonly #places = new Map<string, Place>()
   #bytes: Buffer = Buffer.allocUnsafeSlow(FIRST_CAPACITY_BYTES)
   #end = 0
+  /** From when they are first asked for. */
+  #byKey: SortedIds | undefined
+  #byTime: SortedIds | undefined
+  #timeOrder: TimeOrder | undefined
 
   /** Keys. */
   get size(): number {
@@ -37,6 +43,26 @@ export class EntryTable {
   /** The newest entry of each key, in the order in which the keys came. */
   get places(): Iterable<readonly [id: string, place: Place]> {
     return this.#places
+  }
+
+  /** The ids in order: what was asked for keeps up with what is written. */
+  byKey(): SortedIds {
+    this.#byKey ??= new SortedIds(this.#places.keys())
+    return this.#byKey
+  }
+
+  /** The places in time of the entries; also of those that are elsewhere now, or not there any more. */
+  byTime(order: TimeOrder): SortedIds {
+    if (this.#byTime === undefined) {
+      const places: string[] = []
+      for (const [id, place] of this.#places) {
+        const value = this.value(place)
+        if (value !== null && id !== '') places.push(order.placeOf(id, value))
+      }
+      this.#byTime = new SortedIds(places)
+      this.#timeOrder = order
+    }
+    return this.#byTime
   }
 
   place(id: string): Place | undefined {
@@ -72,6 +98,10 @@ export class EntryTable {
     const place = this.#append(STORE_HEAD_BYTES + bytes.length)
     storeValueInto(this.#bytes, place + LENGTH_BYTES, check, timestamp, bytes)
     if (value === null) this.#bytes[place + LENGTH_BYTES] = NO_ENTRY
+    if (this.#byKey !== undefined && !this.#places.has(id)) this.#byKey.add(id)
+    if (this.#byTime !== undefined && value !== null && id !== '') {
+      this.#byTime.add((this.#timeOrder as TimeOrder).placeOf(id, value))
+    }
     this.#places.set(id, place)
   }
 
@@ -88,8 +118,12 @@ export class EntryTable {
 
   /** Back to an earlier entry of the key, or to none. */
   reset(id: string, place: Place | undefined): void {
-    if (place === undefined) this.#places.delete(id)
-    else this.#places.set(id, place)
+    if (place !== undefined) {
+      this.#places.set(id, place)
+      return
+    }
+    this.#places.delete(id)
+    this.#byKey?.delete(id)
   }
 
   #append(length: number): Place {

@@ -5,6 +5,7 @@
  *   value  format (2), check (4 bytes), timestamp (6 bytes, signed, milliseconds), the entry's value as in the changelog
  *   0x00…  statements: what the store as a whole is at (its meta), and where regions stand
  *   value  format (2), check (4 bytes), JSON
+ *   0x02…  length of the region's name, name, an entry's place in time: see time-order.ts
  */
 import { DruseError } from '../errors.ts'
 import type { Write } from '../ports.ts'
@@ -13,6 +14,7 @@ import { checkOf, hashOf } from './check.ts'
 export const META_KEY: Uint8Array = Uint8Array.of(0)
 
 const ENTRIES = 1
+const PLACES = 2
 const FORMAT = 2
 /** Where the format stands, and only in memory: there is no entry. */
 export const NO_ENTRY = 0
@@ -25,8 +27,17 @@ const TIMESTAMP_MIN = -(2 ** 47)
 
 /** What every store key of a region begins with. */
 export function regionPrefix(name: string): Buffer {
+  return prefixOf(ENTRIES, name)
+}
+
+/** What the places in time of its entries begin with. */
+export function placesPrefix(name: string): Buffer {
+  return prefixOf(PLACES, name)
+}
+
+function prefixOf(space: number, name: string): Buffer {
   const bytes = Buffer.from(name, 'utf8')
-  return Buffer.concat([Buffer.of(ENTRIES, bytes.length), bytes])
+  return Buffer.concat([Buffer.of(space, bytes.length), bytes])
 }
 
 export function storeKey(prefix: Uint8Array, key: Uint8Array): Buffer {

@@ -1,22 +1,29 @@
 /**
- * The stream times of the operators that share a region: the newest time that each has seen. They stand in the region
- * itself, under a key of no bytes, so that they are committed, restored and taken back together with its entries.
+ * What the operators that share a region remember: the newest time that each has seen, its stream time, and counts. It
+ * stands in the region itself, under a key of no bytes, so that it is committed, restored and taken back together with
+ * the entries.
  *
- *   by slot: time (8 bytes, -1: none yet)
+ *   by slot: number (8 bytes, -1: none yet)
  */
 import { readTime, TIME_BYTES, writeTime } from '../serde/time-bytes.ts'
+
+/** Of the region: the newest time of an entry that was ever written. */
+export const NEWEST_SLOT = 0
+/** The operators' own. */
+export const FIRST_OPERATOR_SLOT = 1
 
 /** Before the first record. */
 export const NO_TIME = -1
 
 export class OperatorTimes {
   #times: number[]
-  #marked: number[] | undefined
+  #marked: number[]
   #isChanged = false
 
   constructor(bytes: Uint8Array | undefined) {
     const count = (bytes?.length ?? 0) / TIME_BYTES
     this.#times = Array.from({ length: count }, (_, slot) => readTime(bytes as Uint8Array, slot * TIME_BYTES))
+    this.#marked = this.#times.slice()
   }
 
   /** Since the last `seal`. */
@@ -32,10 +39,14 @@ export class OperatorTimes {
   advance(slot: number, timestamp: number): number {
     const time = this.at(slot)
     if (timestamp <= time) return time
-    while (this.#times.length <= slot) this.#times.push(NO_TIME)
-    this.#times[slot] = timestamp
-    this.#isChanged = true
+    this.set(slot, timestamp)
     return timestamp
+  }
+
+  set(slot: number, number: number): void {
+    while (this.#times.length <= slot) this.#times.push(NO_TIME)
+    this.#times[slot] = number
+    this.#isChanged = true
   }
 
   /** From here on `undo` takes back. */
@@ -44,7 +55,7 @@ export class OperatorTimes {
   }
 
   undo(): void {
-    if (this.#marked !== undefined) this.#times = this.#marked.slice()
+    this.#times = this.#marked.slice()
   }
 
   seal(): Buffer {

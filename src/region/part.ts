@@ -9,13 +9,14 @@
 import { DruseError } from '../errors.ts'
 import type { Store, Write } from '../ports.ts'
 import { Windowed } from '../serde/windowed.ts'
-import type { KeyRange, TimedRegion } from './definition.ts'
+import type { FoundEntry, KeyRange, TimeOrderedRegion } from './definition.ts'
 import type { EntryCache } from './entry-cache.ts'
 import { EntryTable, idOf, type Place } from './entry-table.ts'
 import { type Fingerprint, OF_NOTHING, RunningFingerprint } from './fingerprint.ts'
-import { entryCheck, readCheck, readStoreValue } from './layout.ts'
+import { entryCheck, readCheck, readStoreValue, STORE_HEAD_BYTES } from './layout.ts'
 import { OperatorTimes } from './operator-times.ts'
 import { type ByteRange, readRange } from './range.ts'
+import { TimeIndex } from './time-index.ts'
 import type { TypedEntries } from './typed.ts'
 
 /** Of a record in a batch: lengths, deltas and the batch's own head, generously. */
@@ -35,9 +36,11 @@ interface KeyBytes {
   readonly hash: number
 }
 
-export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
+export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K, V> {
   readonly name: string
   readonly times: OperatorTimes
+  /** Of a region whose entries stand in time. */
+  readonly #index: TimeIndex | undefined
   readonly #entries: TypedEntries<K, V>
   readonly #store: Store
   #cache: EntryCache | undefined
@@ -83,6 +86,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     this.#now = options.now
     this.#undo = options.undoable ? [] : undefined
     this.times = new OperatorTimes(this.#storedTimes())
+    this.#index = this.#openIndex()
     this.#fingerprint = options.fingerprint ?? OF_NOTHING
   }
 
@@ -98,11 +102,13 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   }
 
   has(key: K): boolean {
-    return this.#find(this.#keyBytes(key)) !== null
+    return this.entry(key) !== undefined
   }
 
   entry(key: K): { readonly value: V; readonly timestamp: number } | undefined {
-    const found = this.#find(this.#keyBytes(key))
+    const bytes = this.#keyBytes(key)
+    if (this.#index?.isOver(bytes.id)) return undefined
+    const found = this.#find(bytes)
     if (found === null) return undefined
     const { value, timestamp } = readStoreValue(found)
     return { value: this.#entries.decodeState(value), timestamp }
@@ -137,11 +143,40 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   }
 
   range(bounds: KeyRange<K> = {}): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#read(this.#entries.byteRange(bounds), [this.#current, this.#sealed])
+    return this.#read(this.#entries.byteRange(bounds), [this.#current, this.#sealed], this.#isOver)
   }
 
   prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#read(this.#entries.prefixRange(prefix), [this.#current, this.#sealed])
+    return this.#read(this.#entries.prefixRange(prefix), [this.#current, this.#sealed], this.#isOver)
+  }
+
+  fetch(key: unknown, fromMs: number, toMs: number): AsyncIterable<readonly [key: K, value: V]> {
+    const range = this.#entries.windowRange(key, fromMs, toMs)
+    return this.#begunBy(toMs, this.#read(range, [this.#current, this.#sealed], this.#isOver))
+  }
+
+  bytesUnder(key: K): number {
+    const bytes = this.#keyBytes(key)
+    const found = this.#find(bytes)
+    return found === null ? 0 : bytes.topicKey.length + found.length - STORE_HEAD_BYTES
+  }
+
+  isDue(toMs: number): boolean {
+    return (this.#index as TimeIndex).isDue(toMs)
+  }
+
+  async *due(afterMs: number, toMs: number): AsyncGenerator<FoundEntry<K, V>> {
+    for await (const id of (this.#index as TimeIndex).due(afterMs, toMs)) {
+      const found = this.#foundEntry(id)
+      if (found !== undefined) yield found
+    }
+  }
+
+  between(first: K, last: K): readonly FoundEntry<K, V>[] | Promise<readonly FoundEntry<K, V>[]> {
+    const ids = (this.#index as TimeIndex).between(this.#keyBytes(first).id, this.#keyBytes(last).id)
+    const entries = (found: readonly string[]): FoundEntry<K, V>[] =>
+      found.map((id) => this.#foundEntry(id)).filter((entry) => entry !== undefined)
+    return ids instanceof Promise ? ids.then(entries) : entries(ids)
   }
 
   // --- for the task ---
@@ -162,6 +197,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
       this.#cache?.forget(id)
     }
     this.times.undo()
+    this.#index?.undone((this.#undo ?? []).map(([id]) => id))
     this.#foundUnder = undefined
     this.#change = new RunningFingerprint(this.#markedChange)
     this.mark()
@@ -170,7 +206,8 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   /** Closes the current overlay for a commit and opens the next one on top. At most one is sealed at a time. */
   seal(): EntryTable {
     if (this.#sealed !== undefined) throw new Error(`region ${this.name} has a sealed overlay already`)
-    if (this.times.isChanged) this.#setTimes()
+    if (this.times.isChanged) this.#set(this.#bytesOf(TIMES_ID), this.times.seal(), this.#now())
+    this.#index?.sealed()
     const sealed = this.#current
     this.#sealed = sealed
     this.#sealedIsCommitted = false
@@ -196,10 +233,11 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
 
   /** A sealed overlay as writes of the store. */
   writes(sealed: EntryTable): Write[] {
-    return Array.from(sealed.places, ([id, place]) => [
-      this.#entries.storeKey(Buffer.from(id, 'latin1')),
-      sealed.stored(place),
-    ])
+    const writes = Array.from(
+      sealed.places,
+      ([id, place]): Write => [this.#entries.storeKey(Buffer.from(id, 'latin1')), sealed.stored(place)],
+    )
+    return this.#index === undefined ? writes : [...writes, ...this.#index.placeWrites(sealed)]
   }
 
   /** What the store is with the sealed overlay in it. Looks up what no operator has; before the overlay is written. */
@@ -219,7 +257,20 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     return this.#fingerprint
   }
 
-  /** As of the last `fingerprintSealed`. */
+  /** Takes out of the store what is over, with the sealed overlay; after `fingerprintSealed`. */
+  async removals(sealed: EntryTable): Promise<Write[]> {
+    if (this.#index === undefined) return []
+    const { ids, places } = await this.#index.over(sealed)
+    const keys = ids.map((id) => this.#entries.storeKey(Buffer.from(id, 'latin1')))
+    const fingerprint = new RunningFingerprint(this.#fingerprint)
+    for (const stored of keys.length === 0 ? [] : await this.#store.getMany(keys)) {
+      if (stored !== undefined) fingerprint.replace(readCheck(stored), undefined)
+    }
+    this.#fingerprint = fingerprint.now
+    return [...keys.map((key): Write => [key, null]), ...places]
+  }
+
+  /** As of the last `fingerprintSealed` and `removals`. */
   get fingerprint(): Fingerprint {
     return this.#fingerprint
   }
@@ -227,6 +278,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
   /** The sealed overlay's transaction has been answered: queries may see it. */
   committed(): void {
     this.#sealedIsCommitted = true
+    this.#index?.committed()
   }
 
   /** The sealed overlay stands in the store. */
@@ -245,17 +297,31 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
 
   committedGet(key: K): V | undefined {
     const bytes = this.#keyBytes(key)
+    if (this.#index?.isCommittedOver(bytes.id)) return undefined
     const sealed = this.#sealedIsCommitted ? this.#sealed?.get(bytes.id) : undefined
     const found = sealed === undefined ? this.#stored(bytes) : sealed
     return found ? this.#entries.decodeState(readStoreValue(found).value) : undefined
   }
 
   committedRange(bounds: KeyRange<K>): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#read(this.#entries.byteRange(bounds), [this.#sealedIsCommitted ? this.#sealed : undefined])
+    return this.#readCommitted(this.#entries.byteRange(bounds))
   }
 
   committedPrefix(prefix: K): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#read(this.#entries.prefixRange(prefix), [this.#sealedIsCommitted ? this.#sealed : undefined])
+    return this.#readCommitted(this.#entries.prefixRange(prefix))
+  }
+
+  committedFetch(key: unknown, fromMs: number, toMs: number): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#begunBy(toMs, this.#readCommitted(this.#entries.windowRange(key, fromMs, toMs)))
+  }
+
+  async *#begunBy(
+    toMs: number,
+    windows: AsyncIterable<readonly [key: K, value: V]>,
+  ): AsyncGenerator<readonly [key: K, value: V]> {
+    for await (const entry of windows) {
+      if ((entry[0] as Windowed).windowStart <= toMs) yield entry
+    }
   }
 
   #keyBytes(key: K): KeyBytes {
@@ -275,15 +341,6 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     if (this.#entries.timed === undefined) return undefined
     const stored = this.#stored({ orderedKey: TIMES_KEY, hash: this.#entries.keyHash(TIMES_KEY) })
     return stored === null ? undefined : readStoreValue(stored).value
-  }
-
-  #setTimes(): void {
-    const now = this.#now()
-    const bytes = this.times.seal()
-    const check = entryCheck(this.#entries.keyHash(TIMES_KEY), now, bytes)
-    this.#unseen.add(TIMES_ID)
-    this.#change.replace(undefined, check)
-    this.#current.set(TIMES_ID, check, now, bytes)
   }
 
   /** What operators see under a key, in the form of the store; null: nothing. */
@@ -320,6 +377,13 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
 
   #write(key: K, value: Uint8Array | null, timestamp: number): void {
     const bytes = this.#keyBytes(key)
+    // What is over is so for good.
+    if (this.#index?.isOver(bytes.id)) return
+    this.#set(bytes, value, timestamp)
+    this.#index?.written(bytes.id, value)
+  }
+
+  #set(bytes: KeyBytes, value: Uint8Array | null, timestamp: number): void {
     const { id, topicKey, hash } = bytes
     const size = topicKey.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES
     if (size > this.#maxRecordBytes) {
@@ -348,7 +412,58 @@ export class RegionPart<K = unknown, V = unknown> implements TimedRegion<K, V> {
     }
   }
 
-  #read(range: ByteRange, overlays: (EntryTable | undefined)[]): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#decode(readRange(this.#store, this.#entries, overlays, range))
+  #readCommitted(range: ByteRange): AsyncIterable<readonly [key: K, value: V]> {
+    const index = this.#index
+    const isOver = index && ((id: string): boolean => index.isCommittedOver(id))
+    return this.#read(range, [this.#sealedIsCommitted ? this.#sealed : undefined], isOver)
+  }
+
+  #read(
+    range: ByteRange,
+    overlays: (EntryTable | undefined)[],
+    isOver: ((id: string) => boolean) | undefined,
+  ): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#decode(readRange(this.#store, this.#entries, overlays, range, isOver))
+  }
+
+  get #isOver(): ((id: string) => boolean) | undefined {
+    const index = this.#index
+    return index && ((id) => index.isOver(id))
+  }
+
+  #openIndex(): TimeIndex | undefined {
+    const { timed, prefix, places } = this.#entries
+    if (timed === undefined || places === undefined) return undefined
+    return new TimeIndex({
+      ...timed,
+      store: this.#store,
+      prefix,
+      indexPrefix: places,
+      times: this.times,
+      overlays: () => [this.#current, this.#sealed].filter((overlay) => overlay !== undefined),
+      find: (id) => this.#lookUp(this.#bytesOf(id)),
+    })
+  }
+
+  #foundEntry(id: string): FoundEntry<K, V> | undefined {
+    const bytes = this.#bytesOf(id)
+    const found = this.#lookUp(bytes)
+    if (found === null) return undefined
+    const { value, timestamp } = readStoreValue(found)
+    return {
+      key: this.#entries.decodeOrdered(bytes.orderedKey),
+      value: this.#entries.decodeState(value),
+      timestamp,
+    }
+  }
+
+  #bytesOf(id: string): KeyBytes {
+    const orderedKey = Buffer.from(id, 'latin1')
+    return {
+      topicKey: this.#entries.topicKeyOf(id),
+      orderedKey,
+      id,
+      hash: this.#entries.keyHash(orderedKey),
+    }
   }
 }

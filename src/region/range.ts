@@ -37,12 +37,33 @@ export function readRange(
   entries: StoredEntries,
   overlays: readonly (EntryTable | undefined)[],
   range: ByteRange,
+  isLeftOut: (id: string) => boolean = leaveNoneOut,
 ): AsyncIterable<ByteEntry> {
   const { prefix, end } = entries
   const bounds = storeBounds(prefix, end, range)
-  const changed = changedEntries(overlays, prefix, range)
+  const changed = changedEntries(overlays, prefix, range, isLeftOut)
+  const stored = storedEntries(store, entries, bounds, isLeftOut)
+  return merge(stored, changed, range)
+}
+
+const leaveNoneOut = (): boolean => false
+
+/** Read as of the call. */
+function storedEntries(
+  store: Store,
+  entries: StoredEntries,
+  bounds: RangeBounds,
+  isLeftOut: (id: string) => boolean,
+): AsyncIterable<Entry> {
   const stored = store.range(bounds)
-  return merge(stored, (key, value) => entries.assertStored(store, key, value), changed, range)
+  return (async function* () {
+    for await (const entry of stored) {
+      const [key, value] = entry
+      if (isLeftOut !== leaveNoneOut && isLeftOut(idOf(key.subarray(entries.prefix.length)))) continue
+      entries.assertStored(store, key, value)
+      yield entry
+    }
+  })()
 }
 
 const CLEAR_BATCH = 1_000
@@ -79,12 +100,14 @@ function changedEntries(
   overlays: readonly (EntryTable | undefined)[],
   prefix: Uint8Array,
   range: ByteRange,
+  isLeftOut: (id: string) => boolean,
 ): Changed[] {
   const isWithin = within(range)
   const newest = new Map<string, Uint8Array | null>()
   for (const overlay of overlays) {
     for (const [id, place] of overlay?.places ?? []) {
-      if (isWithin(id) && !newest.has(id)) newest.set(id, (overlay as EntryTable).value(place))
+      if (isWithin(id) && !newest.has(id) && !isLeftOut(id))
+        newest.set(id, (overlay as EntryTable).value(place))
     }
   }
   // As texts, ids are in the order of the keys.
@@ -104,7 +127,6 @@ function within({ from, fromInclusive, to, toInclusive }: ByteRange): (id: strin
 
 async function* merge(
   stored: AsyncIterable<Entry>,
-  assertStored: (key: Uint8Array, value: Uint8Array) => void,
   changed: readonly Changed[],
   { reverse, limit }: ByteRange,
 ): AsyncGenerator<ByteEntry> {
@@ -124,7 +146,6 @@ async function* merge(
     }
     if (hidden) continue
     if (left-- <= 0) return
-    assertStored(key, value)
     yield { storeKey: key, value: readStoreValue(value).value }
   }
   for (; next < changed.length; next++) {

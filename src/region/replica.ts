@@ -1,8 +1,12 @@
 /** A replicated region: operators and queries read what this process has loaded. */
 import type { Store } from '../ports.ts'
+import type { Windowed } from '../serde/windowed.ts'
 import type { KeyRange, ReadableRegion } from './definition.ts'
+import { idOf } from './entry-table.ts'
 import { readStoreValue } from './layout.ts'
+import { NEWEST_SLOT, OperatorTimes } from './operator-times.ts'
 import { type ByteRange, readRange } from './range.ts'
+import { isOver } from './time-index.ts'
 import type { TypedEntries } from './typed.ts'
 
 export class RegionReplica<K = unknown, V = unknown> implements ReadableRegion<K, V> {
@@ -33,15 +37,32 @@ export class RegionReplica<K = unknown, V = unknown> implements ReadableRegion<K
     return this.#read(this.#entries.prefixRange(prefix))
   }
 
+  /** See `WindowReads`. */
+  async *fetch(key: unknown, fromMs: number, toMs: number): AsyncGenerator<readonly [key: K, value: V]> {
+    for await (const entry of this.#read(this.#entries.windowRange(key, fromMs, toMs))) {
+      if ((entry[0] as Windowed).windowStart <= toMs) yield entry
+    }
+  }
+
   #stored(key: K): Uint8Array | undefined {
     const ordered = this.#entries.toOrdered(this.#entries.encodeKey(key))
+    if (this.#isOver?.(idOf(ordered))) return undefined
     const stored = this.#store.getSync(this.#entries.storeKey(ordered))
     if (stored !== undefined) this.#entries.assertWhole(this.#store, this.#entries.keyHash(ordered), stored)
     return stored
   }
 
   #read(range: ByteRange): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#decode(readRange(this.#store, this.#entries, [], range))
+    return this.#decode(readRange(this.#store, this.#entries, [], range, this.#isOver))
+  }
+
+  /** What its part hides: the changelog does not say it. */
+  get #isOver(): ((id: string) => boolean) | undefined {
+    const { timed, prefix } = this.#entries
+    if (timed === undefined) return undefined
+    const stored = this.#store.getSync(prefix)
+    const newestMs = new OperatorTimes(stored && readStoreValue(stored).value).at(NEWEST_SLOT)
+    return (id) => isOver(timed, id, newestMs)
   }
 
   async *#decode(

@@ -1,10 +1,20 @@
 /** Between typed keys and values and their bytes, for one region. */
 import { DruseError } from '../errors.ts'
 import type { Codec, Serde, Store, Write } from '../ports.ts'
+import { Windowed } from '../serde/windowed.ts'
 import { hashOf } from './check.ts'
 import type { KeyRange, TimedEntries } from './definition.ts'
-import { afterPrefix, entryHash, isWhole, regionPrefix, storeKey, storeValue } from './layout.ts'
+import {
+  afterPrefix,
+  entryHash,
+  isWhole,
+  placesPrefix,
+  regionPrefix,
+  storeKey,
+  storeValue,
+} from './layout.ts'
 import type { ByteRange } from './range.ts'
+import { SESSION_KEYS } from './timed-keys.ts'
 
 /** A record of a changelog, or of a replicated region's topic. */
 export interface TopicEntry {
@@ -29,6 +39,8 @@ export class TypedEntries<K, V> {
   readonly partitionBytes: (bytes: Uint8Array) => Uint8Array
   /** Set: keys stand in time, and the one of no bytes is not an entry's: see operator-times.ts. */
   readonly timed: TimedEntries | undefined
+  /** What their places in time begin with. */
+  readonly places: Uint8Array | undefined
 
   constructor(name: string, serde: Serde<K>, key: Codec<K>, value: Codec<V>, timed?: TimedEntries) {
     this.name = name
@@ -41,6 +53,7 @@ export class TypedEntries<K, V> {
     this.#fromOrdered = serde.ordered?.fromOrdered ?? identity
     this.partitionBytes = serde.partitionBytes ?? identity
     this.timed = timed
+    this.places = timed && placesPrefix(name)
   }
 
   /** As in topics. */
@@ -67,6 +80,12 @@ export class TypedEntries<K, V> {
     ]
   }
 
+  /** Makes the value of a record of the region's topic ready to be decoded; undefined: it is. */
+  prepare({ key, value }: TopicEntry): Promise<void> | undefined {
+    if (value === null || (this.timed !== undefined && key?.length === 0)) return undefined
+    return this.value.prepare?.(value)
+  }
+
   /** What an entry's check begins with. */
   keyHash(orderedKey: Uint8Array): number {
     return entryHash(this.#prefixHash, orderedKey)
@@ -89,7 +108,11 @@ export class TypedEntries<K, V> {
   }
 
   decodeStoreKey(bytes: Uint8Array): K {
-    return this.#key.decode(this.#fromOrdered(bytes.subarray(this.prefix.length)))
+    return this.decodeOrdered(bytes.subarray(this.prefix.length))
+  }
+
+  decodeOrdered(ordered: Uint8Array): K {
+    return this.#key.decode(this.#fromOrdered(ordered))
   }
 
   /** Of an entry of a task's own state: that it cannot be read is no fault of the record that asks. Errors: STATE_UNREADABLE. */
@@ -133,6 +156,17 @@ export class TypedEntries<K, V> {
       `A range of region '${this.name}' was asked for with ${one} and ${other}: give one of them`,
       { region: this.name },
     )
+  }
+
+  /** Where the windows of a key that begin in a stretch of time lie; of sessions, those that end in it or later. */
+  windowRange(key: unknown, fromMs: number, toMs: number): ByteRange {
+    const lastMs = this.isOfSessions ? Number.MAX_SAFE_INTEGER : toMs
+    const first = new Windowed(key, this.isOfSessions ? 0 : Math.max(0, fromMs), Math.max(0, fromMs))
+    return this.byteRange({ gte: first as K, lte: new Windowed(key, lastMs, lastMs) as K })
+  }
+
+  get isOfSessions(): boolean {
+    return this.timed?.order.keys === SESSION_KEYS
   }
 
   prefixRange(prefix: K): ByteRange {

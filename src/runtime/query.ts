@@ -2,9 +2,10 @@
 import { DruseError } from '../errors.ts'
 import { partitionFor } from '../kafka/partitioner.ts'
 import type { Serde } from '../ports.ts'
-import type { AnyRegion, KeyRange } from '../region/definition.ts'
+import type { AnyRegion, KeyRange, WindowReadsOf } from '../region/definition.ts'
 import type { RegionPart } from '../region/part.ts'
 import type { TypedEntries } from '../region/typed.ts'
+import { Windowed } from '../serde/windowed.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { Worker } from './worker.ts'
 
@@ -21,7 +22,8 @@ export interface CommittedRegion<K, V> {
   prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]>
 }
 
-export type Committed<R extends AnyRegion> = CommittedRegion<KeyOf<R>, ValueOf<R>>
+export type Committed<R extends AnyRegion> = CommittedRegion<KeyOf<R>, ValueOf<R>> &
+  WindowReadsOf<KeyOf<R>, ValueOf<R>>
 
 export function committedRegion<R extends AnyRegion>(
   region: R,
@@ -39,9 +41,9 @@ export function committedRegion<R extends AnyRegion>(
       get: async (key: unknown) => replica.get(key),
       range: (bounds?: KeyRange<unknown>) => replica.range(bounds),
       prefix: (prefix: unknown) => replica.prefix(prefix),
-    } as Committed<R>
+    } as unknown as Committed<R>
   }
-  return new PartitionedQuery(region.name, surroundings, worker) as Committed<R>
+  return new PartitionedQuery(region.name, surroundings, worker) as unknown as Committed<R>
 }
 
 class PartitionedQuery implements CommittedRegion<unknown, unknown> {
@@ -71,6 +73,19 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
     const part = this.#part(partition)
     if (part !== undefined) return part.committedGet(key)
     throw this.#unavailable(partition)
+  }
+
+  /** Errors: REGION_UNAVAILABLE when the key's part is not running in this process, now; when the first entry is asked for. */
+  async *fetch(key: unknown, fromMs: number, toMs: number): AsyncGenerator<readonly [unknown, unknown]> {
+    const bytes = this.#entries.partitionBytes(this.#entries.encodeKey(new Windowed(key, fromMs, fromMs)))
+    const partitions = this.#byKey
+      ? [partitionFor(bytes, Math.max(1, this.#count))]
+      : Array.from({ length: this.#count }, (_, partition) => partition)
+    for (const partition of partitions) {
+      const part = this.#part(partition)
+      if (part === undefined) throw this.#unavailable(partition)
+      yield* part.committedFetch(key, fromMs, toMs)
+    }
   }
 
   /** Only the application's partitioner knows the part, and may ask for more than the key: looks into all of them. */

@@ -12,6 +12,7 @@ import { committedOffsets } from '../kafka/topics.ts'
 import type { Store } from '../ports.ts'
 import { type Fingerprint, OF_NOTHING } from '../region/fingerprint.ts'
 import { clearRange } from '../region/range.ts'
+import { placeAnew } from '../region/time-index.ts'
 import { agree } from './agreement.ts'
 import type { Destination } from './placement.ts'
 import { inputsOf, type TaskId, taskName } from './plan.ts'
@@ -133,6 +134,9 @@ class RestoringTask {
       await this.#replay(region, signal)
       log.debug({ task, region: name, at: from }, 'task: state is there')
     }
+    const store = this.#storeOf(region)
+    const isAsLeft = from === target && store.asClosed && this.#meta?.sequence === this.#committed.sequence
+    if (!isAsLeft) await placeAnew(store, this.#context.surroundings.entries(name))
     this.reached.set(key, { position: target, fingerprint: this.#fingerprint(key) })
   }
 
@@ -198,8 +202,9 @@ class RestoringTask {
   }
 
   async #clearEntries(region: PlannedRegion): Promise<void> {
-    const { prefix, end } = this.#context.surroundings.entries(region.name)
-    await clearRange(this.#storeOf(region), { gte: prefix, lt: end })
+    const entries = this.#context.surroundings.entries(region.name)
+    await clearRange(this.#storeOf(region), { gte: entries.prefix, lt: entries.end })
+    await placeAnew(this.#storeOf(region), entries)
   }
 
   #position(key: string): number {

@@ -68,7 +68,7 @@ export async function replay(
             dataBeyond = true
             continue
           }
-          const pending = raw.value === null ? undefined : region.entries.value.prepare?.(raw.value)
+          const pending = region.entries.prepare(raw)
           if (pending !== undefined) await pending
           const write = region.entries.write(raw)
           if (write === undefined) continue

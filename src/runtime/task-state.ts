@@ -1,7 +1,7 @@
 /** The state of a task at rest: its stores, and where they stand against Kafka. */
 import { DruseError } from '../errors.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
-import type { Clock, Store } from '../ports.ts'
+import type { Clock, Store, Write } from '../ports.ts'
 import type { EntryTable } from '../region/entry-table.ts'
 import type { RegionPart } from '../region/part.ts'
 import type { Destination } from './placement.ts'
@@ -89,9 +89,9 @@ export class TaskState {
       for (const { part, store } of this.#regions.values()) {
         if (store === this.#persistent) await part.fingerprintSealed()
       }
-      await this.#memory?.write(this.#writes(sealed.overlays, this.#memory))
+      await this.#memory?.write(await this.#writes(sealed.overlays, this.#memory))
       await this.#persistent?.write([
-        ...this.#writes(sealed.overlays, this.#persistent),
+        ...(await this.#writes(sealed.overlays, this.#persistent)),
         metaWrite({ ...next, asOfMs: this.#clock.wallMs(), regions: this.#persistentOf(next) }),
       ])
     } catch (cause) {
@@ -130,11 +130,15 @@ export class TaskState {
     )
   }
 
-  #writes(overlays: ReadonlyMap<string, EntryTable>, store: Store) {
-    return [...overlays].flatMap(([name, overlay]) => {
+  async #writes(overlays: ReadonlyMap<string, EntryTable>, store: Store): Promise<Write[]> {
+    const writes: Write[][] = []
+    for (const [name, overlay] of overlays) {
       const region = this.#region(name)
-      return region.store === store ? region.part.writes(overlay) : []
-    })
+      if (region.store !== store) continue
+      writes.push(region.part.writes(overlay))
+      writes.push(await region.part.removals(overlay))
+    }
+    return writes.flat()
   }
 
   #region(name: string): StateRegion {

@@ -49,6 +49,10 @@ export class RegionView implements CommittedRegion<unknown, unknown> {
     yield* await this.#read((replica) => entriesOf(replica.prefix(prefix)))
   }
 
+  async *fetch(key: unknown, fromMs: number, toMs: number) {
+    yield* await this.#read((replica) => entriesOf(replica.fetch(key, fromMs, toMs)))
+  }
+
   #read<T>(look: (replica: RegionReplica) => Promise<T>): Promise<T> {
     const world = this.#world
     return world.inTurn(async () => {
@@ -72,7 +76,7 @@ export class RegionView implements CommittedRegion<unknown, unknown> {
     const tail: CommittedTail = await this.#world.tail(topic)
     const update = async (): Promise<void> => {
       for (const { raw } of await tail.next()) {
-        if (raw.value !== null) await value.prepare?.(raw.value)
+        await entries.prepare(raw)
         const write = entries.write(raw)
         if (write !== undefined) await store.write([write])
       }
@@ -88,5 +92,5 @@ async function entriesOf<T>(entries: AsyncIterable<T>): Promise<T[]> {
 }
 
 export function regionView<R extends AnyRegion>(world: World, region: R): Committed<R> {
-  return new RegionView(world, region) as Committed<R>
+  return new RegionView(world, region) as unknown as Committed<R>
 }

@@ -1,6 +1,6 @@
 /** The topology as data: nodes and edges, without behaviour but the users' own functions. */
 import type { Serde } from '../ports.ts'
-import type { GlobalRegion, ReadableRegion, Region, TimedRegion } from '../region/definition.ts'
+import type { GlobalRegion, ReadableRegion, Region, TimeOrderedRegion } from '../region/definition.ts'
 import type { ErrorPolicy, LatePolicy, OffsetReset } from '../types.ts'
 import type { StreamRecord } from './record.ts'
 import type { Partitioner, TopicChooser } from './routing.ts'
@@ -13,7 +13,8 @@ export type Step = (record: StreamRecord) => void | Promise<void>
 
 /** What a node's behaviour may touch, given when a task compiles its chain. */
 export interface NodeHost {
-  region(name: string): TimedRegion<unknown, unknown>
+  /** `TimeOrderedRegion` only where it was declared so. */
+  region(name: string): TimeOrderedRegion<unknown, unknown>
   globalRegion(name: string): ReadableRegion<unknown, unknown>
   readonly time: TaskTime
   /** A record came after its window had closed, and is left out of it. */

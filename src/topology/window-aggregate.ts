@@ -1,11 +1,11 @@
 /** count, reduce and aggregate in tumbling and hopping windows. All as in Kafka Streams 4.1. */
-import type { TimedRegion } from '../region/definition.ts'
 import { Windowed } from '../serde/windowed.ts'
 import { Change } from './change.ts'
 import { type Fold, folding } from './fold.ts'
 import type { NodeHost, Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'
 import { fanOut, forwardEach } from './steps.ts'
+import { closing, type WindowRegion } from './window-close.ts'
 import { startsOf, type TimeWindows } from './windows.ts'
 
 export interface WindowAggregateOptions {
@@ -15,18 +15,27 @@ export interface WindowAggregateOptions {
   readonly fold: Fold
   /** Which of the region's stream times is the operator's. */
   readonly slot: number
+  /** Not each update of a window is passed on, but its last state when it closes. */
+  readonly onClose: boolean
 }
 
 /**
  * A record without key is passed over; one without value counts. A record is late for a window whose end and grace are
  * not after stream time, which is the newest time of the records that came here, late ones too.
  */
-export function bindWindowAggregate({ region: regionName, windows, fold, slot }: WindowAggregateOptions) {
+export function bindWindowAggregate({
+  region: regionName,
+  windows,
+  fold,
+  slot,
+  onClose,
+}: WindowAggregateOptions) {
   return (host: NodeHost, children: readonly Step[], name: string): Step => {
-    const region = host.region(regionName) as TimedRegion<Windowed, unknown>
+    const region = host.region(regionName) as WindowRegion
     const next = fanOut(children)
     const folded = folding(name, fold)
     const { sizeMs, graceMs } = windows
+    const close = closing(host, next, { region, slot, onClose, lagMs: sizeMs + graceMs })
 
     const update = (record: StreamRecord, start: number, closedUpTo: number): StreamRecord | undefined => {
       const { key, timestamp } = record
@@ -53,7 +62,13 @@ export function bindWindowAggregate({ region: regionName, windows, fold, slot }:
     return (record) => {
       const { key, timestamp } = record
       if (key === null) return
-      const closedUpTo = region.times.advance(slot, timestamp) - graceMs
+      const beforeMs = region.times.at(slot)
+      const nowMs = region.times.advance(slot, timestamp)
+      const closedUpTo = nowMs - graceMs
+      if (onClose) {
+        for (const _ of updates(record, closedUpTo));
+        return close(record, beforeMs, nowMs)
+      }
       if (windows.advanceMs !== sizeMs) return forwardEach(updates(record, closedUpTo), next)
       const updated = update(record, timestamp - (timestamp % sizeMs), closedUpTo)
       if (updated !== undefined) return next(updated)

@@ -1,4 +1,10 @@
-import { hoppingWindows, type Stream, tumblingWindows } from '../../../src/index.ts'
+import {
+  hoppingWindows,
+  type Stream,
+  sessionWindows,
+  slidingWindows,
+  tumblingWindows,
+} from '../../../src/index.ts'
 import type { Family } from '../build.ts'
 import { type Int, int, ints, type Text, text, texts } from '../text.ts'
 
@@ -75,11 +81,106 @@ export const windows: Family = {
       .toStream()
       .to('out'),
 
+  'sliding-count': (t) =>
+    t
+      .stream('in', ints)
+      .groupByKey()
+      .windowedBy(slidingWindows({ timeDifferenceMs: 4_000, graceMs: 2_000 }))
+      .count('counts', { retentionMs })
+      .toStream()
+      .to('out'),
+
+  'sliding-aggregate': (t) =>
+    t
+      .stream('in', texts)
+      .groupByKey()
+      .windowedBy(slidingWindows({ timeDifferenceMs: 3_000, graceMs: 5_000 }))
+      .aggregate(
+        'agg',
+        () => '',
+        (list, value) => last30(`${list},${value}`),
+        { value: text, retentionMs },
+      )
+      .toStream()
+      .to('out'),
+
+  'session-count': (t) =>
+    t
+      .stream('in', ints)
+      .groupByKey()
+      .windowedBy(sessionWindows({ inactivityGapMs: 3_000, graceMs: 2_000 }))
+      .count('counts')
+      .toStream()
+      .to('out'),
+
+  'session-aggregate': (t) =>
+    t
+      .stream('in', texts)
+      .filter((value) => value !== null)
+      .groupByKey()
+      .windowedBy(sessionWindows({ inactivityGapMs: 2_000, graceMs: 4_000 }))
+      .aggregate(
+        'agg',
+        () => '',
+        (list, value) => last30(`${list},${value}`),
+        (list, other) => last30(`${list}+${other}`),
+        { value: text },
+      )
+      .toStream()
+      .to('out'),
+
+  'session-reduce': (t) =>
+    onlyThere(t.stream('in', ints))
+      .groupByKey()
+      .windowedBy(sessionWindows({ inactivityGapMs: 2_000, graceMs: 0 }))
+      .reduce('sums', add)
+      .toStream()
+      .to('out'),
+
   'merge-then-window': (t) =>
     onlyThere(t.stream('a', ints).merge(t.stream('b', ints)))
       .groupByKey()
       .windowedBy(tumbling5)
       .aggregate('sums', () => 0 as Int, add, { value: int, retentionMs })
+      .toStream()
+      .to('out'),
+
+  'tumbling-emit-final': (t) =>
+    t
+      .stream('in', ints)
+      .groupByKey()
+      .windowedBy(tumbling5)
+      .emitStrategy('onWindowClose')
+      .count('counts', { retentionMs })
+      .toStream()
+      .to('out'),
+
+  'hopping-emit-final': (t) =>
+    onlyThere(t.stream('in', ints))
+      .groupByKey()
+      .windowedBy(hoppingWindows({ sizeMs: 10_000, advanceMs: 4_000, graceMs: 2_000 }))
+      .emitStrategy('onWindowClose')
+      .aggregate('sums', () => 0 as Int, add, { value: int, retentionMs })
+      .toStream()
+      .to('out'),
+
+  'sliding-emit-final': (t) =>
+    t
+      .stream('in', ints)
+      .groupByKey()
+      .windowedBy(slidingWindows({ timeDifferenceMs: 4_000, graceMs: 2_000 }))
+      .emitStrategy('onWindowClose')
+      .count('counts', { retentionMs })
+      .toStream()
+      .to('out'),
+
+  'session-emit-final': (t) =>
+    t
+      .stream('in', ints)
+      .groupByKey()
+      .windowedBy(sessionWindows({ inactivityGapMs: 3_000, graceMs: 2_000 }))
+      .emitStrategy('onWindowClose')
+      .count('counts', { retentionMs })
       .toStream()
       .to('out'),
 }

@@ -1,0 +1,47 @@
+/** How windows close: when stream time moves, by a record or because the inputs are idle. */
+import type { TimeOrderedRegion } from '../region/definition.ts'
+import type { Windowed } from '../serde/windowed.ts'
+import { Change } from './change.ts'
+import type { NodeHost, Step } from './graph.ts'
+import { StreamRecord } from './record.ts'
+
+export type WindowRegion = TimeOrderedRegion<Windowed, unknown>
+
+export interface ClosingOptions {
+  readonly region: WindowRegion
+  /** Which of the region's times is the operator's stream time. */
+  readonly slot: number
+  /** Whether windows that close are passed on. */
+  readonly onClose: boolean
+  /** A window closes when stream time is so much later than the time that it stands under. */
+  readonly lagMs: number
+}
+
+/** Stands for the record where time moves without one. */
+export function recordOfTime(timestampMs: number): StreamRecord {
+  return new StreamRecord(null, null, timestampMs, [], '', -1, -1)
+}
+
+/**
+ * What an aggregation does when its stream time has moved from one time to another. With `onClose` it passes on the
+ * windows that have closed, in the order of time: those that had not closed at the old stream time, so each one once.
+ */
+export function closing(host: NodeHost, next: Step, { region, slot, onClose, lagMs }: ClosingOptions) {
+  host.time.onIdle((streamTimeMs) => {
+    const beforeMs = region.times.at(slot)
+    return close(recordOfTime(streamTimeMs), beforeMs, region.times.advance(slot, streamTimeMs))
+  })
+  return close
+
+  function close(record: StreamRecord, beforeMs: number, nowMs: number): void | Promise<void> {
+    if (!onClose || nowMs <= beforeMs || !region.isDue(nowMs - lagMs)) return
+    return emit(record, Math.max(-1, beforeMs - lagMs), nowMs - lagMs)
+  }
+
+  async function emit(record: StreamRecord, afterMs: number, toMs: number): Promise<void> {
+    for await (const { key, value, timestamp } of region.due(afterMs, toMs)) {
+      const pending = next(record.with(key, new Change(value, null), timestamp))
+      if (pending !== undefined) await pending
+    }
+  }
+}
