@@ -28,6 +28,7 @@ const KINDS = {
   TOPOLOGY_INVALID: 'user',
   OPERATOR_FAILED: 'user',
   CONTEXT_CLOSED: 'user',
+  CALL_TIMED_OUT: 'user',
   REGION_VALUE: 'user',
   RECORD_TOO_LARGE: 'user',
   BUFFER_FULL: 'fatal',

@@ -1,3 +1,4 @@
+export type { AsyncContext, AsyncFn, AsyncOptions } from './dsl/async.ts'
 export {
   type CogroupAggregator,
   CogroupedStream,
@@ -69,6 +70,7 @@ export {
 export * from './serde/index.ts'
 export { levelDisk, type MemoryDisk, memoryDisk } from './store/index.ts'
 export { consoleLogger, silentLogger, systemClock, systemRandom } from './system.ts'
+export type { CallContext, RetryOptions } from './topology/async-call.ts'
 export type { TimestampRule } from './topology/graph.ts'
 export type {
   ForwardOptions,

@@ -1,7 +1,7 @@
 import { bindAggregate } from '../topology/aggregate.ts'
 import { AutoName } from '../topology/builder.ts'
 import type { Fold } from '../topology/fold.ts'
-import type { NodeId, OperatorNode } from '../topology/graph.ts'
+import type { NodeId, SyncNode } from '../topology/graph.ts'
 import { fanOut } from '../topology/steps.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
 import type { Place } from './place.ts'
@@ -48,7 +48,7 @@ export function addAggregation<K>(
   name: string,
   operator: string,
   inputs: readonly AggregationInput<K>[],
-  bind: (input: AggregationInput<K>, index: number) => OperatorNode['bind'],
+  bind: (input: AggregationInput<K>, index: number) => SyncNode['bind'],
 ): NodeId {
   const { builder } = firstOf(inputs).place
   const nodes = inputs.map((input, index) =>

@@ -39,6 +39,7 @@ export class SplitStream<K, V, P extends Partitioning, Names extends string = ne
       name: new AutoName('split'),
       parents: [this.#place.node],
       regions: [],
+      stateless: true,
       bind: (_, children) => {
         const tests = branches.map(({ name, predicate }) => predicate && guarded(`branch ${name}`, predicate))
         return (record) => {
@@ -57,6 +58,7 @@ export class SplitStream<K, V, P extends Partitioning, Names extends string = ne
         name: new AutoName(`branch-${name}`),
         parents: [split],
         regions: [],
+        stateless: true,
         bind: (__, children) => fanOut(children),
       })
       return [name, new Stream<K, V, P>({ ...this.#place, node })] as const

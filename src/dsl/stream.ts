@@ -8,6 +8,7 @@ import type { Processor, ValueProcessor } from '../topology/process.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import type { Partitioner, TopicChooser } from '../topology/routing.ts'
 import { fanOut, forwardEach, guarded } from '../topology/steps.ts'
+import { type AsyncFn, type AsyncOptions, addAsync } from './async.ts'
 import type { GlobalTable } from './global-table.ts'
 import { GroupedStream } from './grouped-stream.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
@@ -130,6 +131,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       name: new AutoName('merge'),
       parents: [this.place.node, other.place.node],
       regions: [],
+      stateless: true,
       bind: (_, children) => fanOut(children),
     })
     const { key, value } = this.place.serdes
@@ -252,6 +254,53 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /**
+   * A new value under the same key, from a function that waits for something: an HTTP call, a database. Up to
+   * `concurrency` records of a task are called for at once, those of one key one after the other. Results go on in the
+   * order of the input, exactly once: a record that is not complete holds back those behind it, not the calls that are
+   * made for these. Commits go on meanwhile.
+   *
+   * The function is called again for records whose results were not committed when the task starts anew, so what it does
+   * outside of Druse happens at least once. A call that fails, or takes longer than `timeoutMs`, is tried again as `retry`
+   * says; after that the source's `onFailure` says what becomes of the record. Without `timeoutMs` it is waited for.
+   *
+   * Calls are made ahead of their records' turns where only stateless operators stand before this one. These see a
+   * record when it is called for, not at its turn, and at its turn again if they lead elsewhere too. Behind anything
+   * else there is one call at a time.
+   *
+   * The regions that it names are in the context; what it writes takes effect at the record's turn, if the call succeeds.
+   * It sees what records of the same key before it have written, so the entries that it uses should be of that key, and
+   * no other operator should write them.
+   */
+  mapValuesAsync<V2, const R extends readonly AnyRegion[] = readonly []>(
+    this: Stream<K, V, NeedsKey<R, P>>,
+    name: string,
+    fn: AsyncFn<K, V, R, V2>,
+    options: AsyncOptions<R> & { readonly value?: Serde<V2> } = {},
+  ): Stream<K, V2, P> {
+    const node = addAsync(this.place, { name, operator: 'mapValuesAsync', fn, options, keepsKey: true })
+    const { key } = this.place.serdes
+    const serdes = { ...(key && { key }), ...(options.value && { value: options.value }) }
+    return new Stream<K, V2, P>({ ...this.place, node, serdes })
+  }
+
+  /** As `mapValuesAsync`, with a new key and value. */
+  mapAsync<K2, V2, const R extends readonly AnyRegion[] = readonly []>(
+    this: Stream<K, V, NeedsKey<R, P>>,
+    name: string,
+    fn: AsyncFn<K, V, R, readonly [key: K2, value: V2]>,
+    options: AsyncOptions<R> & Serdes<K2, V2> = {},
+  ): Stream<K2, V2, 'rekeyed'> {
+    const node = addAsync(this.place, { name, operator: 'mapAsync', fn, options, keepsKey: false })
+    const { key, value } = options
+    return new Stream({
+      ...this.place,
+      node,
+      serdes: { ...(key && { key }), ...(value && { value }) },
+      rekeyed: true,
+    })
+  }
+
+  /**
    * The general operator: reads and writes regions, forwards any number of records. `key` and `value` are the serdes
    * of what it forwards; left out, it forwards what it reads.
    */
@@ -345,6 +394,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       name: new AutoName(operator),
       parents: [this.place.node],
       regions: [],
+      stateless: true,
       bind: (_: NodeHost, children, name) => bind(name, fanOut(children)) as Step,
     })
   }

@@ -12,7 +12,7 @@ import {
 } from '../region/timed-keys.ts'
 import { sessionWindowed, timeWindowed, type Windowed } from '../serde/windowed.ts'
 import type { Fold } from '../topology/fold.ts'
-import type { OperatorNode } from '../topology/graph.ts'
+import type { SyncNode } from '../topology/graph.ts'
 import { bindSessionAggregate } from '../topology/session-aggregate.ts'
 import { bindSlidingAggregate } from '../topology/sliding-aggregate.ts'
 import { bindWindowAggregate } from '../topology/window-aggregate.ts'
@@ -124,7 +124,7 @@ function bindOf<K, A>(
   { windows, emit, merger }: WindowedAggregation<K, A>,
   fold: Fold,
   input: number,
-): OperatorNode['bind'] {
+): SyncNode['bind'] {
   const common = { region, fold, slot: FIRST_OPERATOR_SLOT + input, onClose: emit === 'onWindowClose' }
   if (windows.kind === 'time') return bindWindowAggregate({ ...common, windows })
   if (windows.kind === 'sliding') return bindSlidingAggregate({ ...common, windows })

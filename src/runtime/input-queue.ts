@@ -42,10 +42,14 @@ export class InputQueue {
   #cursor: RecordCursor | undefined
   #raw: RawRecord | undefined
   #head: Head | undefined
+  /** Behind the head, as far as somebody has looked. */
+  readonly #behind: Head[] = []
+  /** The newest timestamp of the records decoded so far. */
+  #decodedTimeMs: number
   #fetched: number
   /** Where the input ended when it was last asked. */
   #end: number | undefined
-  /** Behind the last record that was taken. */
+  /** Behind the last record that was decoded. */
   #next = 0
   #waiting: Promise<void> | undefined
   /** Why nothing more can be read, and where. */
@@ -60,6 +64,7 @@ export class InputQueue {
     this.partition = at.partition
     this.#fetched = offset
     this.#partitionTimeMs = partitionTimeMs
+    this.#decodedTimeMs = partitionTimeMs
     this.#codecs = reading
   }
 
@@ -84,7 +89,7 @@ export class InputQueue {
 
   /** What a commit says: the next record to process, else what will be fetched next, control records passed. */
   get position(): number {
-    return this.#peekRaw()?.offset ?? this.#damage?.offset ?? this.#fetched
+    return this.#head?.raw.offset ?? this.#peekRaw()?.offset ?? this.#damage?.offset ?? this.#fetched
   }
 
   /**
@@ -113,22 +118,27 @@ export class InputQueue {
    */
   head(): Head | undefined {
     if (this.#head !== undefined) return this.#head
-    const raw = this.#peekRaw()
-    if (raw === undefined) {
-      if (this.#damage !== undefined) throw this.#damage.error
-      return undefined
-    }
-    this.#head = this.#decode(raw)
+    this.#head = this.#decodeNext()
+    if (this.#head === undefined && this.#damage !== undefined) throw this.#damage.error
     return this.#head
+  }
+
+  /** The record so far behind the head, decoded too; undefined when there is none, or nothing that can be read. */
+  ahead(distance: number): Head | undefined {
+    if (distance === 0) return this.head()
+    while (this.#behind.length < distance) {
+      const next = this.#decodeNext()
+      if (next === undefined) return undefined
+      this.#behind.push(next)
+    }
+    return this.#behind[distance - 1]
   }
 
   /** Takes the head off. */
   shift(): void {
-    if (this.#raw !== undefined) this.#next = this.#raw.offset + 1
     const timestamp = this.#head?.record?.timestamp
     if (timestamp !== undefined && timestamp > this.#partitionTimeMs) this.#partitionTimeMs = timestamp
-    this.#head = undefined
-    this.#raw = undefined
+    this.#head = this.#behind.length === 0 ? undefined : this.#behind.shift()
     this.#buffered -= 1
   }
 
@@ -147,7 +157,9 @@ export class InputQueue {
       const [batch] = this.#batches
       if (batch === undefined) {
         // Records below the asked offset were counted with their batch and never taken.
-        if (this.#waiting === undefined) this.#buffered = 0
+        if (this.#waiting === undefined) {
+          this.#buffered = this.#head === undefined ? 0 : 1 + this.#behind.length
+        }
         return undefined
       }
       try {
@@ -165,6 +177,17 @@ export class InputQueue {
     return this.#raw
   }
 
+  #decodeNext(): Head | undefined {
+    const raw = this.#peekRaw()
+    if (raw === undefined) return undefined
+    this.#raw = undefined
+    this.#next = raw.offset + 1
+    const head = this.#decode(raw)
+    const timestamp = head.record?.timestamp
+    if (timestamp !== undefined && timestamp > this.#decodedTimeMs) this.#decodedTimeMs = timestamp
+    return head
+  }
+
   #decode(raw: RawRecord): Head {
     const { topic, partition } = this
     const { offset, headers } = raw
@@ -172,7 +195,7 @@ export class InputQueue {
       const key = raw.key === null ? null : this.#codecs.key.decode(raw.key)
       const value = raw.value === null ? null : this.#codecs.value.decode(raw.value)
       const record = new StreamRecord(key, value, raw.timestamp, headers, topic, partition, offset)
-      const timestamp = this.#codecs.timestamp(record, this.#partitionTimeMs)
+      const timestamp = this.#codecs.timestamp(record, this.#decodedTimeMs)
       if (timestamp === undefined) {
         const skipped = 'its timestamp is negative'
         return { raw, timestamp: storable(raw.timestamp), record: undefined, error: undefined, skipped }

@@ -127,6 +127,7 @@ export class TaskTable {
     }
     if (slot.taken !== taken) {
       await this.close(slot)
+      taken.task.whenReady(() => this.#handlers.arrived(slot, false))
       for (const queue of taken.task.inputs) {
         this.#inputs.set(partitionKey(queue), { slot, queue })
         this.#fetcher.add(queue, queue.position)
@@ -168,6 +169,7 @@ export class TaskTable {
     const { taken } = slot
     slot.taken = undefined
     if (taken === undefined) return
+    taken.task.close()
     for (const queue of taken.task.inputs) {
       this.#fetcher.remove(queue)
       this.#inputs.delete(partitionKey(queue))

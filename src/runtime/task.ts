@@ -9,7 +9,7 @@ import type { Clock, Codec } from '../ports.ts'
 import type { ReadableRegion } from '../region/definition.ts'
 import type { EntryTable } from '../region/entry-table.ts'
 import type { RegionPart } from '../region/part.ts'
-import { type CompiledSource, compile } from '../topology/compile.ts'
+import { type CompiledSource, compile, concurrencyOf } from '../topology/compile.ts'
 import type { LateRecord, RepartitionNode, SinkNode, SourceNode, Step } from '../topology/graph.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import type { TopicChooser } from '../topology/routing.ts'
@@ -19,6 +19,7 @@ import type { InputPosition } from './agreement.ts'
 import { blameOf } from './blame.ts'
 import { Opening, type OutputTopic } from './chosen-topics.ts'
 import { deadLetterHeaders, type Reason, reasonOfError, reasonOfLate } from './dead-letters.ts'
+import { EarlyCalls, type Upcoming } from './early-calls.ts'
 import type { Head, InputQueue } from './input-queue.ts'
 import { type Output, OutputLog } from './output-log.ts'
 import { type Destination, Placement, type TopicDestinations } from './placement.ts'
@@ -86,6 +87,10 @@ export class Task {
   #busy: Promise<void> | undefined
   /** Topics that the record under way waits for. */
   readonly #openings = new Set<Opening>()
+  /** Where operators call out. */
+  readonly #early: EarlyCalls | undefined
+  #whenReady = (): void => {}
+  readonly #closing = new AbortController()
   #processed = 0
   #late = 0
   /** The record under way, by the operators that found it late: the last of its windows. */
@@ -104,12 +109,17 @@ export class Task {
     this.#clock = surroundings.clock
     this.#maxTaskIdleMs = options.maxTaskIdleMs
     this.#time = new RunningTime({ ...options, clock: surroundings.clock })
+    const concurrency = concurrencyOf(id.sub)
+    this.#early = concurrency === 0 ? undefined : new EarlyCalls(concurrency, () => this.#whenReady())
     this.#sources = compile(id.sub, {
       region: (name) => parts.get(name) as RegionPart,
       globalRegion: (name) => surroundings.globalRegion(name),
       late: (late) => this.#leaveOut(late),
       output: (node) => this.#output(node),
       time: this.#time,
+      clock: surroundings.clock,
+      early: (call) => this.#early?.ask(call),
+      signal: this.#closing.signal,
     })
     this.#time.started()
     this.#undoable = isUndoable(id)
@@ -156,6 +166,18 @@ export class Task {
     return false
   }
 
+  /** Calls back when a record that could not be processed yet may be: what its operators called for is there. */
+  whenReady(callback: () => void): void {
+    this.#whenReady = callback
+  }
+
+  /** Nothing is called for any more. */
+  close(): void {
+    this.#whenReady = () => {}
+    this.#early?.close()
+    this.#closing.abort()
+  }
+
   /** For the entries that operators put without a time. */
   readonly now = (): number => this.#recordTimestamp
 
@@ -169,7 +191,8 @@ export class Task {
     const input = this.#nextInput()
     const head = input?.head()
     if (input === undefined || head === undefined) return false
-    const compiled = this.#sources.get(input.topic) as CompiledSource
+    const compiled = this.#compiled(input)
+    if (this.#early?.look(this.#upcoming(input)) === false) return false
     this.#recordTimestamp = head.timestamp
     if (head.skipped !== undefined) {
       const { topic, partition } = input
@@ -189,7 +212,7 @@ export class Task {
     this.#time.advance(head.timestamp)
     const mark = this.#mark()
     try {
-      const pending = compiled.step(head.record)
+      const pending = this.#early === undefined ? compiled.step(head.record) : this.#run(compiled, head)
       if (pending !== undefined) {
         return this.#beBusy(this.#settle(pending, compiled, input, head, mark))
       }
@@ -241,6 +264,35 @@ export class Task {
       })),
       streamTimeMs: this.#time.streamTimeMs,
       sequence: this.#sequence,
+    }
+  }
+
+  #compiled({ topic }: InputQueue): CompiledSource {
+    return this.#sources.get(topic) as CompiledSource
+  }
+
+  /** Of a record whose calls are complete. */
+  #run({ step }: CompiledSource, head: Head): void | Promise<void> {
+    const pending = step(head.record as StreamRecord)
+    if (pending === undefined) return this.#early?.takeEffect(head)
+    return pending.then(() => this.#early?.takeEffect(head))
+  }
+
+  /** The records that are there, in the order in which their turns will come. */
+  *#upcoming(next: InputQueue): Generator<Upcoming> {
+    const distances = new Map(this.inputs.map((input) => [input, 0]))
+    for (let input: InputQueue | undefined = next; input !== undefined; ) {
+      const distance = distances.get(input) as number
+      yield { head: input.ahead(distance) as Head, compiled: this.#compiled(input) }
+      distances.set(input, distance + 1)
+      input = undefined
+      let lowest = Number.POSITIVE_INFINITY
+      for (const [other, at] of distances) {
+        const timestamp = other.ahead(at)?.timestamp
+        if (timestamp === undefined || timestamp >= lowest) continue
+        lowest = timestamp
+        input = other
+      }
     }
   }
 

@@ -3,7 +3,7 @@
  * That takes real time. The world stands still meanwhile, so that a run stays a function of its seed.
  */
 import type { Registry } from '../ports.ts'
-import type { Graph, OperatorNode } from '../topology/graph.ts'
+import type { CallNode, Graph, OperatorNode } from '../topology/graph.ts'
 
 interface Work {
   /** Records that it has handed on and that are not through: what those wait for is not its own. */
@@ -49,6 +49,7 @@ export class OutsideWork {
   }
 
   #node(node: OperatorNode): OperatorNode {
+    if (node.call !== undefined) return this.#callNode(node, node.call)
     return {
       ...node,
       bind: (host, children, name) => {
@@ -68,6 +69,20 @@ export class OutsideWork {
           const pending = step(record)
           return pending === undefined ? undefined : this.#during(work, pending)
         }
+      },
+    }
+  }
+
+  /** What it waits for between attempts is not outside. */
+  #callNode(node: CallNode, call: CallNode['call']): CallNode {
+    return {
+      ...node,
+      call: {
+        ...call,
+        run: (record, context) => {
+          const given = call.run(record, context)
+          return given instanceof Promise ? this.#during({ handedOn: 0 }, given) : given
+        },
       },
     }
   }

@@ -1,17 +1,35 @@
 /** From nodes to one closure per input topic. */
+import { AsyncOperator, callAtTurn, type EarlyCall } from './async-calls.ts'
 import type { Change } from './change.ts'
-import type { GraphNode, NodeHost, NodeId, RepartitionNode, SinkNode, SourceNode, Step } from './graph.ts'
+import type {
+  CallNode,
+  GraphNode,
+  NodeHost,
+  NodeId,
+  RepartitionNode,
+  SinkNode,
+  SourceNode,
+  Step,
+  SyncNode,
+} from './graph.ts'
 import { fanOut } from './steps.ts'
 import { inputTopics, type SubTopology } from './subtopologies.ts'
 
 export interface TaskHost extends NodeHost {
   /** Takes a record for a topic into the task's effects. */
   output(node: SinkNode | RepartitionNode): Step
+  /** Takes a call that is to be made ahead. */
+  early(call: EarlyCall): void
+  /** Given when the task is no longer here. */
+  readonly signal: AbortSignal
 }
 
 export interface CompiledSource {
   readonly source: SourceNode | RepartitionNode
+  /** What a record does at its turn, but for what the calls made ahead come to. */
   readonly step: Step
+  /** Asks for the calls that are to be made ahead of a record's turn. */
+  readonly ahead: Step | undefined
 }
 
 const emitsChanges = (node: GraphNode): boolean => node.kind === 'operator' && node.emits === 'changes'
@@ -28,27 +46,86 @@ function repartitioned({ keyless }: RepartitionNode, output: Step): Step {
   return keyless ? output : (record) => (record.key === null ? undefined : output(record))
 }
 
+/** What is bound of one node. The last two only of nodes that calls ahead reach. */
+interface Bound {
+  /** All that it does and all that is behind it. */
+  readonly whole: Step
+  /** As `whole`, but for the calls that are made ahead, and what is behind these; undefined when nothing is left. */
+  readonly atTurn: Step | undefined
+  /** Asks for the calls that can be made ahead of the record's turn. */
+  readonly ahead: Step | undefined
+}
+
 /** The compiled chain of each topic that the sub-topology reads. */
 export function compile(sub: SubTopology, host: TaskHost): Map<string, CompiledSource> {
-  const steps = new Map<NodeId, Step>()
-  const childrenOf = (parent: GraphNode): Step[] =>
+  const bound = new Map<NodeId, Bound>()
+  const childrenOf = (parent: GraphNode, part: keyof Bound): Step[] =>
     sub.nodes
       .filter((node) => node.parents.includes(parent.id))
-      .map((node) => {
-        const step = steps.get(node.id) as Step
+      .flatMap((node) => {
+        const step = bound.get(node.id)?.[part]
+        if (step === undefined) return []
         return emitsChanges(parent) && !takesChanges(node) ? ofNewValues(step) : step
       })
+  const optional = (steps: readonly Step[]): Step | undefined =>
+    steps.length === 0 ? undefined : fanOut(steps)
+
+  const bindOperator = (node: SyncNode): Bound => {
+    const whole = node.bind(host, childrenOf(node, 'whole'), node.name)
+    if (!node.stateless) return { whole, atTurn: whole, ahead: undefined }
+    // Its children keep their places: some find theirs by it.
+    const children = sub.nodes.filter(({ parents }) => parents.includes(node.id))
+    const partly = (part: 'atTurn' | 'ahead'): Step | undefined => {
+      const steps = children.map(({ id }) => bound.get(id)?.[part])
+      if (children.length > 0 && steps.every((step) => step === undefined)) return undefined
+      return node.bind(
+        host,
+        steps.map((step) => step ?? (() => {})),
+        node.name,
+      )
+    }
+    const ahead = children.length === 0 ? undefined : partly('ahead')
+    return ahead === undefined ? { whole, atTurn: whole, ahead } : { whole, atTurn: partly('atTurn'), ahead }
+  }
+  const bindCall = (node: CallNode): Bound => {
+    const { call } = node
+    const operator = new AsyncOperator(node.name, call, host)
+    const whole = callAtTurn(operator, fanOut(childrenOf(node, 'whole')), host.signal)
+    // What a call behind it reads may be what this one writes.
+    const isPure = call.regions.every(({ kind }) => kind === 'global')
+    const behind = isPure ? optional(childrenOf(node, 'ahead')) : undefined
+    const next = fanOut(childrenOf(node, behind === undefined ? 'whole' : 'atTurn'))
+    return {
+      whole,
+      atTurn: undefined,
+      ahead: (record) => host.early({ operator, record, ahead: behind, next }),
+    }
+  }
+
   // Children have higher ids than their parents.
   for (const node of sub.nodes.toReversed()) {
-    if (node.kind === 'operator') steps.set(node.id, node.bind(host, childrenOf(node), node.name))
-    else if (node.kind === 'repartition') steps.set(node.id, repartitioned(node, host.output(node)))
-    else if (node.kind === 'sink') steps.set(node.id, host.output(node))
+    if (node.kind === 'operator') {
+      bound.set(node.id, node.call === undefined ? bindOperator(node) : bindCall(node))
+    } else if (node.kind !== 'source') {
+      const output = host.output(node)
+      const step = node.kind === 'repartition' ? repartitioned(node, output) : output
+      bound.set(node.id, { whole: step, atTurn: step, ahead: undefined })
+    }
   }
   const compiled = new Map<string, CompiledSource>()
   for (const source of sub.sources) {
-    const entry = { source, step: fanOut(childrenOf(source)) }
-    for (const topic of source.kind === 'source' ? source.topics : [source.topic]) compiled.set(topic, entry)
+    const ahead = optional(childrenOf(source, 'ahead'))
+    const step = fanOut(childrenOf(source, 'atTurn'))
+    for (const topic of source.kind === 'source' ? source.topics : [source.topic]) {
+      compiled.set(topic, { source, step, ahead })
+    }
   }
   if (compiled.size !== inputTopics(sub).length) throw new Error('a topic was compiled twice')
   return compiled
+}
+
+/** How many records may have calls under way at once; 0 when there are none to make. */
+export function concurrencyOf(sub: SubTopology): number {
+  const calls = sub.nodes.flatMap((node) => (node.kind === 'operator' ? (node.call ?? []) : []))
+  return calls.length === 0 ? 0 : Math.min(...calls.map(({ concurrency }) => concurrency))
 }

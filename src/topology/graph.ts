@@ -1,7 +1,8 @@
 /** The topology as data: nodes and edges, without behaviour but the users' own functions. */
-import type { Serde } from '../ports.ts'
+import type { Clock, Serde } from '../ports.ts'
 import type { GlobalRegion, ReadableRegion, Region, TimeOrderedRegion } from '../region/definition.ts'
 import type { ErrorPolicy, LatePolicy, OffsetReset } from '../types.ts'
+import type { AsyncCall } from './async-call.ts'
 import type { StreamRecord } from './record.ts'
 import type { Partitioner, TopicChooser } from './routing.ts'
 import type { TaskTime } from './time.ts'
@@ -17,6 +18,7 @@ export interface NodeHost {
   region(name: string): TimeOrderedRegion<unknown, unknown>
   globalRegion(name: string): ReadableRegion<unknown, unknown>
   readonly time: TaskTime
+  readonly clock: Clock
   /** A record came after its window had closed, and is left out of it. */
   late(late: LateRecord): void
 }
@@ -61,7 +63,7 @@ export interface SourceNode extends Common {
 }
 
 /** Any operator between source and sink; `regions` says which state it uses. */
-export interface OperatorNode extends Common {
+interface AnyOperatorNode extends Common {
   readonly kind: 'operator'
   /** What describe calls it: map, filter, process, count, ... */
   readonly operator: string
@@ -70,11 +72,24 @@ export interface OperatorNode extends Common {
   readonly emits?: 'changes'
   /** Its records come from tables, and carry a `Change`. */
   readonly takes?: 'changes'
+  /** What it does to a record depends on the record alone: it may be done before its turn, and again at its turn. */
+  readonly stateless?: true
   /** Records without key mean something to it, so that repartition topics before it carry them. */
   readonly takesKeyless?: true
+}
+
+export interface SyncNode extends AnyOperatorNode {
   /** The steps of its children are given in the order of the edges; `name` is the node's. */
   readonly bind: (host: NodeHost, children: readonly Step[], name: string) => Step
+  readonly call?: undefined
 }
+
+/** It calls out for each record: the runtime may do so before the record's turn (see async-calls.ts). */
+export interface CallNode extends AnyOperatorNode {
+  readonly call: AsyncCall
+}
+
+export type OperatorNode = SyncNode | CallNode
 
 export interface SinkNode extends Common {
   readonly kind: 'sink'

@@ -28,9 +28,12 @@ async function continueAfter(
   for (let i = from; i < children.length; i++) await (children[i] as Step)(record)
 }
 
-/** One record, then the next, staying synchronous for as long as the child is. */
-export function forwardEach(records: Iterable<StreamRecord>, next: Step): void | Promise<void> {
-  const iterator = records[Symbol.iterator]()
+/** One, then the next, staying synchronous for as long as what is called is. */
+export function forwardEach<T>(
+  items: Iterable<T>,
+  next: (item: T) => void | Promise<void>,
+): void | Promise<void> {
+  const iterator = items[Symbol.iterator]()
   for (let item = iterator.next(); !item.done; item = iterator.next()) {
     const pending = next(item.value)
     if (pending !== undefined)

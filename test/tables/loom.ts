@@ -37,7 +37,12 @@ export class Loom {
         get time(): never {
           return none()
         },
+        get clock(): never {
+          return none()
+        },
         late: none,
+        early: none,
+        signal: new AbortController().signal,
         output: (node) => (record) => {
           const { key, value, timestamp } = record
           if (node.kind === 'sink') this.out.push([key, value, timestamp])
