@@ -16,7 +16,7 @@ export interface Materialized<Name extends string, K, V> extends RegionOptions<K
 /** Errors: TOPOLOGY_INVALID when a serde is neither given nor known. */
 export function addRegion<Name extends string, K, V>(
   { builder, serdes }: Pick<Place<K, V>, 'builder' | 'serdes'>,
-  { name, store = 'persistent', ...given }: Materialized<Name, K, V>,
+  { name, store = 'persistent', source, ...given }: Materialized<Name, K, V> & Pick<Region, 'source'>,
 ): Region<Name, K, V> {
   const key = given.key ?? serdes.key
   const value = given.value ?? serdes.value
@@ -24,5 +24,12 @@ export function addRegion<Name extends string, K, V>(
     const part = key === undefined ? 'key' : 'value'
     throw new DruseError('TOPOLOGY_INVALID', `'${name}' does not know the ${part} serde: give { ${part}: … }`)
   }
-  return builder.addRegion<Region<Name, K, V>>({ kind: 'partitioned', name, key, value, store })
+  return builder.addRegion<Region<Name, K, V>>({
+    kind: 'partitioned',
+    name,
+    key,
+    value,
+    store,
+    ...(source !== undefined && { source }),
+  })
 }

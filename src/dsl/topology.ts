@@ -47,7 +47,14 @@ export interface SourceOptions<K, V> extends FailurePolicies {
   readonly offsetReset?: OffsetReset
 }
 
-export interface TableOptions<K, V> extends SourceOptions<K, V>, Pick<RegionOptions<K, V>, 'store'> {}
+export interface TableOptions<K, V> extends SourceOptions<K, V>, Pick<RegionOptions<K, V>, 'store'> {
+  /**
+   * True: the region has no changelog of its own, the topic serves as one (Kafka Streams'
+   * `reuse.ktable.source.topics`). The topic may delete nothing by age, best is a compacted one; and what is read from it has to be what stands in it:
+   * from its earliest record on, with its own timestamps, nothing left out by an error policy. Default false.
+   */
+  readonly reuseSourceTopic?: boolean
+}
 
 /**
  * What an application does: sources, operators, regions and sinks. Pure data; `Druse` runs it.
@@ -113,11 +120,18 @@ export class Topology {
   ): Table<Name, K, V>
   table<K, V>(
     topic: string,
-    { name, store = 'persistent', ...source }: TableOptions<K, V> & { readonly name?: string },
+    {
+      name,
+      store = 'persistent',
+      reuseSourceTopic = false,
+      ...source
+    }: TableOptions<K, V> & { readonly name?: string },
   ): Table<string | undefined, K, V> {
+    if (reuseSourceTopic) this.#checkReusable(topic, source)
     const { place } = this.stream(topic, source)
     const { key, value } = source
-    const kept = (under: string) => addRegion(place, { name: under, key, value, store })
+    const kept = (under: string) =>
+      addRegion(place, { name: under, key, value, store, ...(reuseSourceTopic && { source: topic }) })
     return tableOf(place, {
       name: name ?? new AutoName(`table-${topic}`),
       region: name === undefined ? undefined : kept(name),
@@ -200,6 +214,23 @@ export class Topology {
   ): GlobalTable<Name, K, V> {
     const { name = topic, ...rest } = options
     return new GlobalTable(this.globalRegion(name as Name, { topic, ...rest }))
+  }
+
+  #checkReusable<K, V>(topic: string, source: SourceOptions<K, V>): void {
+    const {
+      onUndecodable = this.#builder.policies.onUndecodable,
+      onFailure = this.#builder.policies.onFailure,
+    } = source
+    const { timestamp, offsetReset = 'earliest' } = source
+    let wrong: string | undefined
+    if (timestamp !== undefined) wrong = 'it has a timestamp rule'
+    else if (offsetReset !== 'earliest') wrong = `it begins at offsetReset '${offsetReset}'`
+    else if (onUndecodable !== 'fail' || onFailure !== 'fail') wrong = 'an error policy may leave records out'
+    if (wrong === undefined) return
+    throw new DruseError(
+      'TOPOLOGY_INVALID',
+      `table('${topic}') cannot be restored from its topic, for what it holds is not what stands there: ${wrong}. Leave out reuseSourceTopic`,
+    )
   }
 
   /** The graph as data. Errors: TOPOLOGY_INVALID. */

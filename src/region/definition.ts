@@ -11,6 +11,8 @@ export interface Region<Name extends string = string, K = unknown, V = unknown> 
   readonly key: Serde<K>
   readonly value: Serde<V>
   readonly store: 'persistent' | 'memory'
+  /** The source topic whose records it holds, and which is its changelog: a task writes down nothing but its position. */
+  readonly source?: string
   /** Of a region whose entries stand in time, and that no operator of users writes. */
   readonly timed?: TimedEntries
 }

@@ -93,6 +93,7 @@ function makeBatches(tasks: SealedTransaction['tasks']): PartitionBatches[] {
     })
     for (const [region, overlay] of overlays) {
       const to = state.changelog(region)
+      if (to === undefined) continue
       task.parts.get(region)?.forEachChange(overlay, (key, value, timestamp) => {
         batches.add(to, to.maxRecordBytes, timestamp, key, value)
       })
@@ -106,7 +107,8 @@ export function concerns(sealed: SealedTransaction['tasks'][number], key: string
   const { outputs, overlays, positions, state } = sealed
   if (outputs.destinations.some((to) => partitionKey(to) === key)) return true
   if (positions.some((at) => partitionKey(at) === key)) return true
-  return [...overlays].some(
-    ([region, overlay]) => overlay.size > 0 && partitionKey(state.changelog(region)) === key,
-  )
+  return [...overlays].some(([region, overlay]) => {
+    const changelog = state.changelog(region)
+    return overlay.size > 0 && changelog !== undefined && partitionKey(changelog) === key
+  })
 }

@@ -4,7 +4,7 @@ import type { TopicDescription } from '../kafka/topics.ts'
 import type { NewTopic } from '../ports.ts'
 import type { Region } from '../region/definition.ts'
 import { deadLetterTopics, type Graph, type RepartitionNode } from '../topology/graph.ts'
-import { changelogTopic } from '../topology/internal-topics.ts'
+import { changelogTopic, logOf } from '../topology/internal-topics.ts'
 import { inputTopics, outputNodes, type SubTopology, subTopologies } from '../topology/subtopologies.ts'
 import { RESET } from './reset-advice.ts'
 import { checkMetadataFits } from './task-metadata.ts'
@@ -77,6 +77,10 @@ export function makePlan(
       internal.push({ topic: node.topic, partitions: count, replicationFactor, configs: REPARTITION_CONFIGS })
     }
     for (const region of sub.regions) {
+      if (region.source !== undefined) {
+        checkKeeps(region, found.get(region.source))
+        continue
+      }
       const topic = changelogTopic(graph.application, region.name)
       const count = taskCounts[sub.id] as number
       partitions.set(topic, count)
@@ -88,7 +92,7 @@ export function makePlan(
 }
 
 export function changelogsOf({ graph }: Plan, sub: SubTopology): { region: Region; topic: string }[] {
-  return sub.regions.map((region) => ({ region, topic: changelogTopic(graph.application, region.name) }))
+  return sub.regions.map((region) => ({ region, topic: logOf(graph.application, region) }))
 }
 
 /** The input partitions of a task. */
@@ -153,6 +157,17 @@ function tasksOf(sub: SubTopology, partitions: ReadonlyMap<string, number>): num
     )
   }
   return Math.max(...counts)
+}
+
+/** What the source topic of a table forgets by age, the table would forget with its next restore. */
+function checkKeeps({ name, source }: Region, found: TopicDescription | undefined): void {
+  const { 'cleanup.policy': policy = 'delete', 'retention.ms': retention } = found?.configs ?? {}
+  if (!policy.includes('delete') || retention === '-1') return
+  throw new DruseError(
+    'TOPIC_SETTINGS',
+    `Table '${name}' is to be restored from its source topic '${source}', which deletes records by age (cleanup.policy=${policy}): entries would vanish. Set cleanup.policy=compact or retention.ms=-1, or leave out reuseSourceTopic`,
+    { topic: source, region: name },
+  )
 }
 
 function checkInternal(topic: NewTopic, found: TopicDescription | undefined): void {

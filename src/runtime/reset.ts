@@ -269,7 +269,9 @@ async function firstOffsets(
   return allTasks(plan).flatMap((task) => {
     const regions: Record<string, CommittedRegion> = {}
     for (const { region, topic } of changelogsOf(plan, task.sub)) {
-      const position = ends.get(partitionKey({ topic, partition: task.partition })) ?? 0
+      const log = partitionKey({ topic, partition: task.partition })
+      // A table that is restored from its source topic stands where that is read on.
+      const position = (region.source === undefined ? ends : targets).get(log) ?? 0
       regions[regionKey(region.name)] = {
         position,
         definition: definitionOf(region),

@@ -35,6 +35,10 @@ export interface PlannedRegion {
   readonly key: string
   readonly persistent: boolean
   readonly changelog: Destination
+  /** The changelog is an input of the task: what stands beyond X is still to be processed. */
+  readonly isSource: boolean
+  /** Where a replay from the beginning begins. */
+  readonly start: number
   readonly committed: CommittedRegion
   /** Where its part has to stand. */
   readonly target: number
@@ -114,11 +118,11 @@ class RestoringTask {
     const { clock, log } = this.#context.surroundings
     const { key, name, target } = region
     const task = taskName(this.#id)
-    const from = this.#position(key)
+    const from = this.#position(region)
     if (from < target) {
       this.#hasReplayed = true
       const limitMs = this.#limitMs(region)
-      const ageMs = from === 0 ? 0 : clock.wallMs() - this.#asOfMs
+      const ageMs = from === region.start ? 0 : clock.wallMs() - this.#asOfMs
       // Entries from the future are of a clock that was wrong: nobody knows their age.
       let isTooOld = !(ageMs >= 0 && ageMs <= limitMs)
       for (let attempt = 1; ; attempt++) {
@@ -150,9 +154,9 @@ class RestoringTask {
 
   async #replay(region: PlannedRegion, signal: AbortSignal): Promise<void> {
     const { surroundings, reader, progress } = this.#context
-    const { name, key, persistent, changelog, target } = region
+    const { name, key, persistent, changelog, isSource, target } = region
     const task = taskName(this.#id)
-    const from = this.#position(key)
+    const from = this.#position(region)
     const { dataBeyond, records } = await replay(
       {
         task,
@@ -162,6 +166,7 @@ class RestoringTask {
         store: this.#storeOf(region),
         from,
         to: target,
+        isSource,
         fingerprint: persistent ? this.#fingerprint(key) : undefined,
         meta: (position, fingerprint) => {
           if (fingerprint === undefined) return []
@@ -187,13 +192,13 @@ class RestoringTask {
     const { log } = this.#context.surroundings
     const { name, key, persistent, changelog } = region
     log.warn(
-      { task: taskName(this.#id), region: name, from: this.#position(key), topic: changelog.topic },
+      { task: taskName(this.#id), region: name, from: this.#position(region), topic: changelog.topic },
       'task: entries older than half of delete.retention.ms; the changelog is replayed from its beginning',
     )
     this.reached.delete(key)
     // What stands at its target is whole now.
     const others = this.#planned.filter((other) => other.persistent && this.reached.has(other.key))
-    if (others.every((other) => this.#position(other.key) === other.target)) {
+    if (others.every((other) => this.#position(other) === other.target)) {
       this.#asOfMs = this.#context.surroundings.clock.wallMs()
     }
     // Before the first of its entries is gone, the store says that it holds none.
@@ -207,8 +212,8 @@ class RestoringTask {
     await placeAnew(this.#storeOf(region), entries)
   }
 
-  #position(key: string): number {
-    return this.reached.get(key)?.position ?? 0
+  #position({ key, start }: PlannedRegion): number {
+    return this.reached.get(key)?.position ?? start
   }
 
   #fingerprint(key: string): Fingerprint {

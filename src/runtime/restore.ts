@@ -31,6 +31,8 @@ export interface RegionReplay {
   readonly from: number
   /** X. */
   readonly to: number
+  /** The changelog is an input: of what stands beyond X nothing is known, nor asked. */
+  readonly isSource: boolean
   /** At L; undefined: of a region in memory, of which nothing is told. */
   readonly fingerprint: Fingerprint | undefined
   /** What else goes into each batch: the position reached, and the fingerprint there. */
@@ -53,7 +55,7 @@ export async function replay(
   const key = partitionKey(changelog)
   const stable = (await listOffsets(cluster, [changelog], 'latest')).get(key) as number
   await checkEnds(region, cluster)
-  const end = Math.max(to, stable)
+  const end = region.isSource ? to : Math.max(to, stable)
   let dataBeyond = false
   let records = 0
   let { fingerprint } = region
@@ -65,7 +67,7 @@ export async function replay(
         const writes = new EntryWrites()
         for (const raw of recordsOf(batches)) {
           if (raw.offset >= to) {
-            dataBeyond = true
+            dataBeyond = !region.isSource
             continue
           }
           const pending = region.entries.prepare(raw)

@@ -65,7 +65,7 @@ export async function takeTask(
   signal: AbortSignal,
 ): Promise<TakenTask> {
   const { surroundings } = context
-  const planned = await planRegions(context, id, committed, signal)
+  const planned = await planRegions(context, id, committed, positions, signal)
   const persistent = planned.some((region) => region.persistent)
     ? await openStore(surroundings, id, committed, planned, signal)
     : undefined
@@ -96,7 +96,7 @@ export async function planFirstStart(
   const regions: Record<string, CommittedRegion> = {}
   for (const { region, topic } of changelogsOf(plan, id.sub)) {
     const changelog = { topic, partition: id.partition }
-    if (await holdsData(context, changelog, signal)) {
+    if (region.source === undefined && (await holdsData(context, changelog, signal))) {
       throw stateWithoutOffsets(id, `its changelog ${partitionKey(changelog)} holds records`)
     }
     const topicHash = surroundings.topicHash(topic)
@@ -119,6 +119,11 @@ export async function planFirstStart(
   const without = inputs.find((at) => !offsets.has(partitionKey(at)))
   if (without !== undefined) {
     throw offsetsMissing(id, without)
+  }
+  for (const { source, name } of id.sub.regions) {
+    const start = source && offsets.get(partitionKey({ topic: source, partition: id.partition }))
+    const region = regions[regionKey(name)] as CommittedRegion
+    if (typeof start === 'number') regions[regionKey(name)] = { ...region, position: start }
   }
   const first = {
     guarantee: surroundings.guarantee,
@@ -145,9 +150,11 @@ async function planRegions(
   context: RestoreContext,
   id: TaskId,
   committed: TaskMetadata,
+  positions: InputPositions,
   signal: AbortSignal,
 ): Promise<PlannedRegion[]> {
   const { surroundings } = context
+  const starts = await listOffsets(surroundings.cluster, sourceLogs(surroundings, id), 'earliest')
   const planned: PlannedRegion[] = []
   for (const { region, topic } of changelogsOf(surroundings.plan, id.sub)) {
     const key = regionKey(region.name)
@@ -169,20 +176,26 @@ async function planRegions(
         { region: region.name, topic },
       )
     }
-    if (found === undefined && (await holdsData(context, changelog, signal))) {
+    const isSource = region.source !== undefined
+    if (found === undefined && !isSource && (await holdsData(context, changelog, signal))) {
       throw stateWithoutOffsets(
         id,
         `region '${region.name}' is new, but its changelog ${topic} holds records`,
       )
     }
-    const at = found ?? { position: 0, definition, changelog: topicHash }
+    const start = starts.get(partitionKey(changelog)) ?? 0
+    // A table that is new to the application holds all that its topic said up to where it is read on.
+    const position = isSource ? (positions.get(partitionKey(changelog))?.offset ?? start) : 0
+    const at = found ?? { position, definition, changelog: topicHash }
     planned.push({
       name: region.name,
       key,
       persistent: region.store === 'persistent',
       changelog,
+      isSource,
+      start,
       committed: at,
-      target: await targetOf(context, committed, changelog, at.position),
+      target: isSource ? at.position : await targetOf(context, committed, changelog, at.position),
     })
   }
   const known = new Set(planned.map(({ key }) => key))
@@ -193,6 +206,13 @@ async function planRegions(
     )
   }
   return planned
+}
+
+/** The inputs of a task that regions of it are restored from. */
+function sourceLogs({ plan }: Surroundings, { sub, partition }: TaskId): TopicPartition[] {
+  return changelogsOf(plan, sub).flatMap(({ region, topic }) =>
+    region.source === undefined ? [] : [{ topic, partition }],
+  )
 }
 
 /**
@@ -330,19 +350,20 @@ function build(
 ): TakenTask {
   let task: Task | undefined
   const regions = new Map<string, StateRegion>()
-  for (const { name, key, persistent, changelog } of planned) {
+  for (const { name, key, persistent, changelog, isSource } of planned) {
     const store = (persistent ? stores.persistent : stores.memory) as Store
     const part = new RegionPart({
       entries: surroundings.entries(name),
       store,
       // What is in memory anyway needs no copy there.
       cache: persistent ? surroundings.caches.open() : undefined,
-      maxRecordBytes: changelog.maxRecordBytes,
+      // Nothing of it is written to a topic that an input is.
+      maxRecordBytes: isSource ? Number.POSITIVE_INFINITY : changelog.maxRecordBytes,
       now: () => (task as Task).now(),
       undoable: id.sub.sources.some((source) => source.onFailure !== 'fail'),
       fingerprint: (reached.get(key) as RestoredRegion).fingerprint,
     })
-    regions.set(name, { key, part, changelog, store })
+    regions.set(name, { key, part, changelog, isSource, store })
   }
   const parts = new Map(Array.from(regions, ([name, { part }]) => [name, part]))
   const inputs = inputsOf(surroundings.plan, id).map((at) => {

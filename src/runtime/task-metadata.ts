@@ -65,8 +65,9 @@ export function regionKey(name: string): string {
 }
 
 /** Changes when old bytes would mean something else: kind and serde kinds, not an Avro schema's version. */
-export function definitionOf(region: Pick<AnyRegion, 'kind' | 'key' | 'value'>): string {
-  return shortHash(`${region.kind} ${region.key.kind} ${region.value.kind}`)
+export function definitionOf(region: AnyRegion): string {
+  const logged = region.kind === 'partitioned' && region.source !== undefined ? ' source' : ''
+  return shortHash(`${region.kind} ${region.key.kind} ${region.value.kind}${logged}`)
 }
 
 export function encodeMetadata(metadata: TaskMetadata): string {

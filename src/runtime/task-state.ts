@@ -15,6 +15,8 @@ export interface StateRegion {
   readonly key: string
   readonly part: RegionPart
   readonly changelog: Destination
+  /** The changelog is an input of the task: its changes stand there already, up to the input's position. */
+  readonly isSource: boolean
   /** Where the part's entries lie. */
   readonly store: Store
 }
@@ -50,8 +52,10 @@ export class TaskState {
     return this.#committed
   }
 
-  changelog(region: string): Destination {
-    return this.#region(region).changelog
+  /** Where its changes are to go; undefined when they stand there already. */
+  changelog(region: string): Destination | undefined {
+    const { changelog, isSource } = this.#region(region)
+    return isSource ? undefined : changelog
   }
 
   /**
@@ -60,8 +64,13 @@ export class TaskState {
    */
   advance(sealed: SealedTask, ends: ReadonlyMap<string, number>): TaskMetadata {
     const regions: Record<string, CommittedRegion> = {}
-    for (const [name, { key, changelog }] of this.#regions) {
+    for (const [name, { key, changelog, isSource }] of this.#regions) {
       const before = this.#committed.regions[key] as CommittedRegion
+      if (isSource) {
+        const input = sealed.positions.find(({ topic }) => topic === changelog.topic)
+        regions[key] = { ...before, position: (input as { offset: number }).offset }
+        continue
+      }
       const end = ends.get(partitionKey(changelog))
       const changes = sealed.overlays.get(name)?.size ?? 0
       if (end === undefined && changes > 0) {

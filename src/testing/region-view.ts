@@ -8,7 +8,7 @@ import { RegionReplica } from '../region/replica.ts'
 import { TypedEntries } from '../region/typed.ts'
 import type { Committed, CommittedRegion } from '../runtime/query.ts'
 import { memoryDisk } from '../store/index.ts'
-import { changelogTopic } from '../topology/internal-topics.ts'
+import { logOf } from '../topology/internal-topics.ts'
 import type { CommittedTail } from './committed-tail.ts'
 import type { World } from './world.ts'
 
@@ -67,7 +67,7 @@ export class RegionView implements CommittedRegion<unknown, unknown> {
   async #open(): Promise<Opened> {
     const { graph, registry } = this.#world
     const region = this.#region
-    const topic = region.kind === 'global' ? region.topic : changelogTopic(graph.application, region.name)
+    const topic = region.kind === 'global' ? region.topic : logOf(graph.application, region)
     const key = await region.key.open({ topic, part: 'key', registry, writes: true })
     const value = await region.value.open({ topic, part: 'value', registry, writes: false })
     const timed = region.kind === 'global' ? undefined : region.timed

@@ -90,6 +90,12 @@ export class GraphBuilder {
   requireRegions(operator: string, regions: readonly AnyRegion[]): void {
     for (const region of regions) {
       const own = this.#regions.get(region.name) ?? this.#globals.get(region.name)
+      if (own === region && region.kind === 'partitioned' && region.source !== undefined) {
+        throw new DruseError(
+          'TOPOLOGY_INVALID',
+          `Operator '${operator}' uses region '${region.name}', which topic '${region.source}' is the changelog of: what it wrote there would be lost. Join with the table, or leave out reuseSourceTopic`,
+        )
+      }
       if (own === region) continue
       throw new DruseError(
         'TOPOLOGY_INVALID',

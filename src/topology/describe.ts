@@ -1,6 +1,6 @@
 /** A topology as text, in the manner of Kafka Streams' describe. */
 import type { Graph, GraphNode, SourceNode } from './graph.ts'
-import { changelogTopic } from './internal-topics.ts'
+import { logOf } from './internal-topics.ts'
 import { type SubTopology, subTopologies } from './subtopologies.ts'
 
 export function describe(graph: Graph): string {
@@ -36,7 +36,7 @@ function describeSub(graph: Graph, sub: SubTopology): string[] {
     }
   }
   for (const region of sub.regions) {
-    const changelog = changelogTopic(graph.application, region.name)
+    const changelog = logOf(graph.application, region)
     lines.push(`    Region ${region.name} (changelog: ${changelog}, ${region.store}; ${serdes(region)})`)
   }
   return lines

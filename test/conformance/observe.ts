@@ -2,7 +2,7 @@
 import { bytes, type Serde, type StreamRecord } from '../../src/index.ts'
 import type { AnyRegion } from '../../src/region/definition.ts'
 import type { Graph, SinkNode } from '../../src/topology/graph.ts'
-import { changelogTopic } from '../../src/topology/internal-topics.ts'
+import { logOf } from '../../src/topology/internal-topics.ts'
 import type { Case, CaseEntry } from './case.ts'
 import { shown, shownKey } from './text.ts'
 
@@ -86,7 +86,7 @@ export async function outputOf(
 
 /** The entries, and their times from the topic that logs them. */
 async function storeOf(graph: Graph, recorded: Case, region: AnyRegion, sight: Sight): Promise<CaseEntry[]> {
-  const topic = region.kind === 'global' ? region.topic : changelogTopic(graph.application, region.name)
+  const topic = region.kind === 'global' ? region.topic : logOf(graph.application, region)
   const id = (key: unknown): string => JSON.stringify(shownKey(key))
   const times = new Map<string, number>()
   const codec = await region.key.open({ topic, part: 'key', registry: undefined, writes: false })

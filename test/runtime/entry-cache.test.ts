@@ -102,7 +102,13 @@ describe('entries of regions', () => {
       regions: new Map([
         [
           'counts',
-          { key: 'counts', part, store, changelog: { topic: 'log', partition: 0, maxRecordBytes: 1_000 } },
+          {
+            key: 'counts',
+            part,
+            store,
+            changelog: { topic: 'log', partition: 0, maxRecordBytes: 1_000 },
+            isSource: false,
+          },
         ],
       ]),
       committed: {} as ConstructorParameters<typeof TaskState>[0]['committed'],

@@ -7,7 +7,7 @@ import { int64, type Region, string, Topology } from '../../src/index.ts'
 import { TestDriver } from '../../src/testing/index.ts'
 import { SeededRandom } from '../../src/testing/seeded-random.ts'
 
-const SEEDS = Array.from({ length: 5 }, (_, i) => i + 1)
+const SEEDS = Array.from({ length: 6 }, (_, i) => i + 1)
 const RECORDS = 60
 const strings = { key: string, value: string }
 
@@ -26,7 +26,8 @@ async function run(
   look: (driver: TestDriver, rows: Readonly<Record<string, Rows>>) => Promise<void>,
 ): Promise<void> {
   const random = new SeededRandom(seed)
-  const topics = Object.entries(partitions).map(([topic, count]) => ({ topic, partitions: count }))
+  const configs = { 'cleanup.policy': 'compact' }
+  const topics = Object.entries(partitions).map(([topic, count]) => ({ topic, partitions: count, configs }))
   await using driver = await TestDriver.create(topology, { seed, instances: 2, topics })
   const rows: Record<string, Map<string, string>> = {}
   const inputs = Object.keys(feed).map((topic) => {
@@ -92,11 +93,14 @@ const shop: Feed = {
 const customerOf = (order: string): string | null => order.split(':')[0] || null
 
 describe.each(SEEDS)('seed %i', (seed) => {
+  // Restored from the topics themselves, or from changelogs.
+  const source = { ...strings, reuseSourceTopic: seed % 2 === 0 }
+
   test.each(['joinOnForeignKey', 'leftJoinOnForeignKey'] as const)('%s', async (kind) => {
     const topology = (): Topology => {
       const t = new Topology('shop')
-      t.table('orders', strings)
-        [kind]('joined', t.table('customers', strings), {
+      t.table('orders', source)
+        [kind]('joined', t.table('customers', source), {
           foreignKey: customerOf,
           joiner: (order, customer) => `${order}|${customer}`,
           value: string,
@@ -121,7 +125,7 @@ describe.each(SEEDS)('seed %i', (seed) => {
   test('groupBy', async () => {
     const topology = (): Topology => {
       const t = new Topology('totals')
-      const grouped = t.table('orders', strings).groupBy(
+      const grouped = t.table('orders', source).groupBy(
         'by-customer',
         (order) => {
           const [customer, amount] = order.split(':')
@@ -166,8 +170,8 @@ describe.each(SEEDS)('seed %i', (seed) => {
     const joiner = (left: unknown, right: unknown): string => `${left}|${right}`
     const topology = (): Topology => {
       const t = new Topology('joins')
-      const left = t.table('left', strings).filter((value) => !value.endsWith('7'))
-      const right = t.table('right', strings).mapValues((value) => value.toLowerCase())
+      const left = t.table('left', source).filter((value) => !value.endsWith('7'))
+      const right = t.table('right', source).mapValues((value) => value.toLowerCase())
       const join = left[kind].bind(left) as typeof left.outerJoin
       join(right, joiner, { name: 'joined', value: string }).toStream().to('out')
       join(right, joiner)
