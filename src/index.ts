@@ -14,6 +14,7 @@ export type { Partitioning, Serdes } from './dsl/place.ts'
 export type { ProcessOptions, ProcessValuesOptions } from './dsl/processor.ts'
 export { SplitStream } from './dsl/split-stream.ts'
 export { type RepartitionOptions, type SinkOptions, Stream } from './dsl/stream.ts'
+export type { StreamJoined } from './dsl/stream-join.ts'
 export type { SuppressedOptions, Suppression } from './dsl/suppressed-table.ts'
 export { Table } from './dsl/table.ts'
 export { type SourceOptions, type TableOptions, Topology, type TopologyOptions } from './dsl/topology.ts'
@@ -72,6 +73,7 @@ export { levelDisk, type MemoryDisk, memoryDisk } from './store/index.ts'
 export { consoleLogger, silentLogger, systemClock, systemRandom } from './system.ts'
 export type { CallContext, RetryOptions } from './topology/async-call.ts'
 export type { TimestampRule } from './topology/graph.ts'
+export { type JoinWindows, joinWindows } from './topology/join-windows.ts'
 export type {
   ForwardOptions,
   OnTimer,

@@ -4,10 +4,12 @@ import type { Serde } from '../ports.ts'
 import type { AnyRegion } from '../region/definition.ts'
 import { AutoName } from '../topology/builder.ts'
 import type { NodeHost, NodeId, Step } from '../topology/graph.ts'
+import type { JoinWindows } from '../topology/join-windows.ts'
 import type { Processor, ValueProcessor } from '../topology/process.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import type { Partitioner, TopicChooser } from '../topology/routing.ts'
 import { fanOut, forwardEach, guarded } from '../topology/steps.ts'
+import type { StreamJoinOptions } from '../topology/stream-join.ts'
 import { type AsyncFn, type AsyncOptions, addAsync } from './async.ts'
 import type { GlobalTable } from './global-table.ts'
 import { GroupedStream } from './grouped-stream.ts'
@@ -15,6 +17,7 @@ import { addRegion, type RegionOptions } from './materialized.ts'
 import { type Fn, type Partitioning, type Place, requireKeyed, type Serdes, serdeOf } from './place.ts'
 import { addProcessor, type ProcessOptions, type ProcessValuesOptions } from './processor.ts'
 import { SplitStream } from './split-stream.ts'
+import { addStreamJoin, type StreamJoined } from './stream-join.ts'
 import { addStreamTableJoin, type LookedUp } from './stream-table-join.ts'
 import { type AnyTable, type Table, tableOf } from './table.ts'
 
@@ -23,6 +26,10 @@ type NeedsKey<R extends readonly AnyRegion[], P extends Partitioning> = [
 ] extends [never]
   ? P
   : 'keyed'
+
+const NEITHER = { left: false, right: false }
+const LEFT = { left: true, right: false }
+const BOTH = { left: true, right: true }
 
 export class Stream<K, V, P extends Partitioning = 'keyed'> {
   /** Only a type: whether keyed operators may follow. */
@@ -234,8 +241,20 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     selectKey: Fn<K, V, K2 | null>,
     joiner: (value: V, tableValue: NoInfer<V2>, key: K) => VO,
   ): Stream<K, VO, P>
-  join(table: unknown, ...functions: readonly unknown[]): Stream<K, unknown, Partitioning> {
-    return this.#lookUp(false, table as LookedUp, functions)
+  /**
+   * Pairs of records of both streams that have one key and belong together by their times, each pair once, with the later
+   * time of the two and the headers of the record that came last. Records without key or value are dropped.
+   */
+  join<V2, VO>(
+    this: Stream<K, V, 'keyed'>,
+    other: Stream<K, V2, 'keyed'>,
+    joiner: (value: V, otherValue: NoInfer<V2>, key: K) => VO,
+    windows: JoinWindows,
+    joined: StreamJoined<string, K, V, V2>,
+  ): Stream<K, VO>
+  join(other: unknown, ...rest: readonly unknown[]): Stream<K, unknown, Partitioning> {
+    if (other instanceof Stream) return this.#joinStream(other, NEITHER, rest)
+    return this.#lookUp(false, other as LookedUp, rest)
   }
 
   /** As `join`; records without an entry in the table, or without a key to look up, are joined with null. */
@@ -249,8 +268,31 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     selectKey: Fn<K, V, K2 | null>,
     joiner: (value: V, tableValue: NoInfer<V2> | null, key: K) => VO,
   ): Stream<K, VO, P>
-  leftJoin(table: unknown, ...functions: readonly unknown[]): Stream<K, unknown, Partitioning> {
-    return this.#lookUp(true, table as LookedUp, functions)
+  /**
+   * As `join` of streams; a record of this stream that finds no match gives one result with null, when its window and
+   * grace are over, with its own time. A record without key gives one at once.
+   */
+  leftJoin<V2, VO>(
+    this: Stream<K, V, 'keyed'>,
+    other: Stream<K, V2, 'keyed'>,
+    joiner: (value: V, otherValue: NoInfer<V2> | null, key: K) => VO,
+    windows: JoinWindows,
+    joined: StreamJoined<string, K, V, V2>,
+  ): Stream<K, VO>
+  leftJoin(other: unknown, ...rest: readonly unknown[]): Stream<K, unknown, Partitioning> {
+    if (other instanceof Stream) return this.#joinStream(other, LEFT, rest)
+    return this.#lookUp(true, other as LookedUp, rest)
+  }
+
+  /** As `leftJoin` of streams, for records of both. */
+  outerJoin<V2, VO>(
+    this: Stream<K, V, 'keyed'>,
+    other: Stream<K, V2, 'keyed'>,
+    joiner: (value: V | null, otherValue: NoInfer<V2> | null, key: K) => VO,
+    windows: JoinWindows,
+    joined: StreamJoined<string, K, V, V2>,
+  ): Stream<K, VO> {
+    return (this as Stream<K, V>).#joinStream(other, BOTH, [joiner, windows, joined]) as Stream<K, VO>
   }
 
   /**
@@ -366,6 +408,23 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     const joiner = functions[isGlobal ? 1 : 0] as Joiner
     const node = addStreamTableJoin(this.place, table, { isLeft, joiner, keyOf })
     return new Stream({ ...this.place, node, serdes: without(this.place.serdes, 'value') })
+  }
+
+  #joinStream(
+    other: { readonly place: unknown },
+    isOuter: StreamJoinOptions['isOuter'],
+    rest: readonly unknown[],
+  ): Stream<K, unknown> {
+    const [joiner, windows, joined] = rest as [
+      StreamJoinOptions['joiner'],
+      JoinWindows,
+      StreamJoined<string, K, V, unknown>,
+    ]
+    const right = other.place as Place<K, unknown>
+    for (const place of [this.place, right]) requireKeyed(place, `join '${joined.name}'`)
+    const node = addStreamJoin(this.place, right, windows, joined, { isOuter, joiner })
+    const key = joined.key ?? this.place.serdes.key
+    return new Stream({ ...this.place, node, serdes: { ...(key && { key }) }, rekeyed: false })
   }
 
   #keep<V2>(

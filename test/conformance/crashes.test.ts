@@ -9,7 +9,8 @@ import { SeededRandom } from '../../src/testing/seeded-random.ts'
 import type { Build } from './build.ts'
 import { type Case, type CaseRecord, loadCases } from './case.ts'
 import { built } from './coverage.ts'
-import { inputSerdes, type Outcomes, outcomesOf, plain, topicsOf } from './observe.ts'
+import { expectedOf } from './expected.ts'
+import { inputSerdes, type Outcomes, outcomesOf, topicsOf } from './observe.ts'
 import { encoded } from './text.ts'
 
 /** How often an input meets a crash. */
@@ -75,8 +76,9 @@ describe('recorded cases with crashes', () => {
     if (build === undefined) continue
     test(`${topology}, seed ${seed}`, async () => {
       const { outputs, stores } = await runWithCrashes(recorded, build)
-      expect(stores).toEqual(recorded.stores)
-      expect(outputs).toEqual(plain(recorded.outputs))
+      const expected = expectedOf(recorded)
+      expect(stores).toEqual(expected.stores)
+      expect(outputs).toEqual(expected.outputs)
     })
   }
 })

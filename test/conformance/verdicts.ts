@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Case, loadCases } from './case.ts'
 import { built, optional, pending } from './coverage.ts'
+import { expectedOf, explained } from './expected.ts'
 import { plain } from './observe.ts'
 import { runCase } from './run.ts'
 
@@ -23,8 +24,13 @@ function verdict(recorded: Case): void {
     test(name, async () => {
       if (build === undefined) throw new Error(`no topology is known by the name ${topology}`)
       const { outputs, stores } = await runCase(recorded, build)
-      expect(stores).toEqual(recorded.stores)
-      expect(outputs).toEqual(plain(recorded.outputs))
+      const expected = expectedOf(recorded)
+      expect(stores).toEqual(expected.stores)
+      expect(outputs).toEqual(expected.outputs)
+      const artefacts = explained(recorded)
+      if (artefacts === undefined) return
+      expect(artefacts.stores).toEqual(recorded.stores)
+      expect(artefacts.outputs).toEqual(plain(recorded.outputs))
     })
   }
 }
