@@ -46,6 +46,14 @@ export type {
   WindowReads,
   WritableRegion,
 } from './region/definition.ts'
+export {
+  type DeadLetter,
+  type DeadLetterChoice,
+  listDeadLetters,
+  type Replayed,
+  type ReplayOptions,
+  replayDeadLetters,
+} from './runtime/dead-letter-topic.ts'
 export { type ApplicationState, Druse, type Health } from './runtime/druse.ts'
 export { ensureTopics, type WantedTopic } from './runtime/ensure-topics.ts'
 export type { DruseOptions, DruseSettings } from './runtime/options.ts'

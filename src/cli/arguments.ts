@@ -2,11 +2,14 @@
 import { parseArgs } from 'node:util'
 import { DruseError } from '../errors.ts'
 import type { Logger } from '../ports.ts'
+import type { DeadLetterChoice } from '../runtime/dead-letter-topic.ts'
 import type { ResetPosition } from '../runtime/reset-plan.ts'
 
 export const USAGE = `Usage: druse describe MODULE
        druse run MODULE [options]
        druse reset MODULE [options]
+       druse dlq list TOPIC|MODULE [options]
+       druse dlq replay TOPIC|MODULE [options]
 
 MODULE is the path of a JavaScript or TypeScript module that exports a Topology, as 'topology' or as default.
 It may export 'options' too: those of new Druse(…), or a function that returns them.
@@ -30,6 +33,15 @@ reset      starts an application over whose instances are all stopped: inputs re
   --state-dir DIR      a state directory, not in use, whose state is moved aside (may be repeated); those that
                        cannot be reached from here are told apart when they are opened
   --force              puts members out of the group that are still in it, for those that were killed
+dlq list   shows dead letters: of a topic, or of all dead-letter topics of a module's topology
+  --brokers, --embedded, --log-level   as with 'run'
+  --code CODE          with this druse.error.code only (may be repeated)
+  --topic TOPIC        that came from this topic only (may be repeated)
+  --at PARTITION@OFFSET   that stands there only (may be repeated)
+dlq replay sends dead letters back to where they came from, each once, however often it is run
+  --brokers, --embedded, --log-level, --code, --topic, --at   as with 'dlq list'
+  --to TOPIC           to this topic instead
+  --force              puts members of a replay that was killed out of its group
 
 Exit codes: 0 done, 1 failed, 2 wrong usage
 
@@ -60,22 +72,36 @@ export interface ResetArguments extends KafkaArguments {
   readonly dryRun: boolean
 }
 
+export interface DlqArguments extends KafkaArguments {
+  readonly choice: DeadLetterChoice
+}
+
+export interface ReplayArguments extends DlqArguments {
+  readonly to: string | undefined
+  readonly force: boolean
+}
+
 export type Command =
   | { readonly name: 'help' }
   | { readonly name: 'version' }
   | { readonly name: 'describe'; readonly module: string }
   | { readonly name: 'run'; readonly module: string; readonly with: RunArguments }
   | { readonly name: 'reset'; readonly module: string; readonly with: ResetArguments }
+  | { readonly name: 'dlq list'; readonly what: string; readonly with: DlqArguments }
+  | { readonly name: 'dlq replay'; readonly what: string; readonly with: ReplayArguments }
 
 const LEVELS: readonly (keyof Logger)[] = ['debug', 'info', 'warn', 'error']
 const KAFKA = ['brokers', 'embedded', 'log-level'] as const
 const POSITIONS = ['to-earliest', 'to-latest', 'to-offset', 'shift-by', 'to-datetime', 'by-duration'] as const
 const RESET = [...POSITIONS, 'topic', 'keep-state', 'state-dir', 'force', 'dry-run'] as const
+const CHOICE = ['code', 'topic', 'at'] as const
 /** Which options a command takes. */
 const OPTIONS = {
   describe: [],
   run: [...KAFKA, 'registry', 'state-dir'],
   reset: [...KAFKA, ...RESET],
+  'dlq list': [...KAFKA, ...CHOICE],
+  'dlq replay': [...KAFKA, ...CHOICE, 'to', 'force'],
 } as const satisfies Record<string, readonly (keyof Values)[]>
 
 /** Errors: OPTION_INVALID. */
@@ -85,6 +111,7 @@ export function parseCommand(args: readonly string[]): Command {
   if (values.version) return { name: 'version' }
   const [name, module, ...rest] = positionals
   if (name === undefined) throw invalid('A command is missing')
+  if (name === 'dlq') return dlq(module, rest, values)
   if (name !== 'run' && name !== 'describe' && name !== 'reset') {
     throw invalid(`There is no command '${name}'`)
   }
@@ -105,6 +132,20 @@ export function parseCommand(args: readonly string[]): Command {
   }
   const dryRun = values['dry-run'] ?? false
   return { name, module, with: { ...kafka, to, topics, keepState, force, dryRun, stateDirs: dirs } }
+}
+
+function dlq(action: string | undefined, [what, ...rest]: readonly string[], values: Values): Command {
+  if (action !== 'list' && action !== 'replay') throw invalid("'dlq' needs list or replay")
+  const name = `dlq ${action}` as const
+  if (what === undefined) throw invalid(`'${name}' needs a topic, or the path of a module`)
+  if (rest.length > 0) throw invalid(`'${name}' takes one topic or module, not also ${rest.join(' ')}`)
+  checkOptions(name, values)
+  const { code: codes, topic: origins, at: places, to, force = false } = values
+  const wrong = places?.find((place) => !/^\d+@\d+$/.test(place))
+  if (wrong !== undefined) throw invalid(`--at ${wrong} is no place like 0@12`)
+  const choice = { ...(codes && { codes }), ...(origins && { origins }), ...(places && { places }) }
+  const all = { ...kafkaOf(values), choice }
+  return name === 'dlq list' ? { name, what, with: all } : { name, what, with: { ...all, to, force } }
 }
 
 function checkOptions(name: keyof typeof OPTIONS, values: Values): void {
@@ -200,6 +241,9 @@ function parse(args: readonly string[]) {
         'to-datetime': { type: 'string' },
         'by-duration': { type: 'string' },
         topic: { type: 'string', multiple: true },
+        code: { type: 'string', multiple: true },
+        at: { type: 'string', multiple: true },
+        to: { type: 'string' },
         'keep-state': { type: 'boolean' },
         'dry-run': { type: 'boolean' },
         force: { type: 'boolean' },

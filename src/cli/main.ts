@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import { DruseError } from '../errors.ts'
 import { type Command, parseCommand, USAGE } from './arguments.ts'
+import { listDlq, replayDlq } from './dlq.ts'
 import { loadModule } from './module.ts'
 import { reset } from './reset.ts'
 import { run } from './run.ts'
@@ -42,6 +43,10 @@ async function perform(command: Command): Promise<void> {
     case 'run':
       // Before the module is loaded, so that a signal meanwhile is not lost.
       return run(stopSignal(), command.module, command.with, print)
+    case 'dlq list':
+      return listDlq(command.what, command.with, print)
+    case 'dlq replay':
+      return replayDlq(stopSignal(), command.what, command.with, print)
     case 'reset':
       return reset(command.module, command.with, print)
   }

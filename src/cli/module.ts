@@ -72,7 +72,7 @@ function isTopology(value: unknown): value is Topology {
   return typeof application === 'string' && typeof build === 'function' && typeof describe === 'function'
 }
 
-async function isFile(path: string): Promise<boolean> {
+export async function isFile(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isFile()
   } catch {
