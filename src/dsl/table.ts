@@ -1,3 +1,4 @@
+import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { Region } from '../region/definition.ts'
 import { AutoName } from '../topology/builder.ts'
@@ -291,7 +292,8 @@ export class Table<Name extends string | undefined, K, V> {
     if (kind !== 'inner') this.origin.sendOldValues(true)
     if (kind === 'outer') other.origin.sendOldValues(true)
     const views = { left: this.origin.view(), right: other.origin.view() }
-    const result = { sendsOld: false }
+    const result = { region: region?.name, sendsOld: false }
+    const shared = views.left.regions.find((name) => views.right.regions.includes(name))
     const side = (mine: 'left' | 'right', of: NodeId, view: TableView): NodeId =>
       builder.add({
         kind: 'operator',
@@ -315,12 +317,19 @@ export class Table<Name extends string | undefined, K, V> {
       regions: region === undefined ? [] : [region.name],
       takes: 'changes',
       emits: 'changes',
-      bind: bindTableJoin(region?.name),
+      bind: bindTableJoin(() => result),
     })
     return new Table<string | undefined, K, VO>(
       {
         place: { builder, node, serdes: region ?? known, rekeyed: false },
-        sendOldValues: () => {
+        sendOldValues: (force) => {
+          if (region === undefined && shared !== undefined) {
+            if (!force) return false
+            throw new DruseError(
+              'TOPOLOGY_INVALID',
+              `A join of two views of region '${shared}' cannot tell what its result was before a change, which an operator behind it has to know: keep the result, by { name, value: … }`,
+            )
+          }
           this.origin.sendOldValues(true)
           other.origin.sendOldValues(true)
           result.sendsOld = true

@@ -2,6 +2,7 @@
 import { Change } from './change.ts'
 import type { NodeHost, Step } from './graph.ts'
 import { fanOut, guarded } from './steps.ts'
+import type { Keeping } from './table.ts'
 import type { TableView, Timed } from './table-view.ts'
 
 /** Which sides have a result without the other. */
@@ -47,17 +48,23 @@ export function bindTableJoinSide({ side, kind, joiner, other, sendsOld }: Table
   }
 }
 
-/** Both sides' results, kept in a region if that was asked for. */
-export function bindTableJoin(region: string | undefined) {
+/**
+ * Both sides' results, kept in a region if that was asked for. The old value is what stands there: where both sides are
+ * views of one region, they cannot tell.
+ */
+export function bindTableJoin(keep: () => Keeping) {
   return (host: NodeHost, children: readonly Step[]): Step => {
+    const { region, sendsOld } = keep()
     const next = fanOut(children)
     if (region === undefined) return next
     const results = host.region(region)
     return (record) => {
+      const { key, timestamp } = record
       const { newValue } = record.value as Change
-      if (newValue === null) results.delete(record.key)
-      else results.putAt(record.key, newValue, record.timestamp)
-      return next(record)
+      const old = sendsOld ? (results.get(key) ?? null) : null
+      if (newValue === null) results.delete(key)
+      else results.putAt(key, newValue, timestamp)
+      return next(record.with(key, new Change(newValue, old)))
     }
   }
 }
