@@ -1,10 +1,17 @@
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
-import type { Region } from '../region/definition.ts'
+import type { AnyRegion, Region, RegionHandles } from '../region/definition.ts'
 import { AutoName } from '../topology/builder.ts'
 import { changeSerde } from '../topology/change-serde.ts'
 import type { NodeId } from '../topology/graph.ts'
-import { bindDerived, bindGrouping, bindTable, type Keeping } from '../topology/table.ts'
+import {
+  bindDerived,
+  bindGrouping,
+  bindTable,
+  bindTransform,
+  type Keeping,
+  type TransformOptions,
+} from '../topology/table.ts'
 import {
   bindTableJoin,
   bindTableJoinSide,
@@ -15,7 +22,7 @@ import {
 import { type Derive, derivedView, regionView, type TableView } from '../topology/table-view.ts'
 import { type ForeignKeyJoinOptions, foreignKeyJoin } from './foreign-key-join.ts'
 import { GroupedTable } from './grouped-table.ts'
-import { addRegion, type Materialized } from './materialized.ts'
+import { addRegion, type Materialized, type RegionOptions } from './materialized.ts'
 import type { Fn, Place, Serdes } from './place.ts'
 import { Stream } from './stream.ts'
 import { type SuppressedOptions, type Suppression, suppressed } from './suppressed-table.ts'
@@ -101,6 +108,41 @@ export class Table<Name extends string | undefined, K, V> {
   ): Table<string | undefined, K, V2> {
     const { key } = this.origin.place.serdes
     return this.#derive('mapValues', mapper as Derive, false, { ...(key && { key }) }, materialized)
+  }
+
+  /**
+   * A new value under the same key, from a function that may keep state: it has the regions that it names, by name.
+   * Called for deletions too, with null; null for no entry. The result is kept in a region under the operator's name.
+   */
+  transformValues<V2, const N extends string, const R extends readonly AnyRegion[] = readonly []>(
+    name: N,
+    options: RegionOptions<K, V2> & { readonly value: Serde<V2>; readonly regions?: R },
+    transform: (value: V | null, key: K, context: RegionHandles<R>) => V2 | null,
+  ): Table<N, K, V2> {
+    const { builder, node, serdes } = this.origin.place
+    const { regions: used, ...kept } = options
+    const regions: readonly AnyRegion[] = used ?? []
+    builder.requireRegions(name, regions)
+    const known = { ...(serdes.key && { key: serdes.key }) }
+    const region = addRegion<N, K, V2>({ builder, serdes: known }, { ...kept, name })
+    const transforming = builder.add({
+      kind: 'operator',
+      operator: 'transformValues',
+      name,
+      parents: [node],
+      regions: [name, ...regions.map((each) => each.name)],
+      takes: 'changes',
+      emits: 'changes',
+      bind: bindTransform({ name, regions, transform: transform as TransformOptions['transform'] }),
+    })
+    return new Table(
+      {
+        place: { builder, node: transforming, serdes: region, rekeyed: false },
+        sendOldValues: () => true,
+        view: () => regionView(name),
+      },
+      region as Table<N, K, V2>['region'],
+    )
   }
 
   /**

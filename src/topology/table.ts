@@ -1,4 +1,5 @@
 /** Tables from records, and tables from tables. As in Kafka Streams 4.1, spurious tombstones included. */
+import type { AnyRegion } from '../region/definition.ts'
 import { isSameKey } from '../serde/same-key.ts'
 import { Change } from './change.ts'
 import type { NodeHost, Step } from './graph.ts'
@@ -59,6 +60,36 @@ export function bindDerived({ keep, derive, silent }: DerivedOptions) {
       if (silent && sendsOld && value === null && old === null) return
       if (value === null) region?.delete(key)
       else region?.putAt(key, value, timestamp)
+      return next(record.with(key, new Change(value, old)))
+    }
+  }
+}
+
+export interface TransformOptions {
+  /** Of the operator and of the region that keeps its result. */
+  readonly name: string
+  /** What it may look into and write. */
+  readonly regions: readonly AnyRegion[]
+  /** Called for deletions too, with null. A null result is no entry. */
+  readonly transform: (value: unknown, key: unknown, context: object) => unknown
+}
+
+/** transformValues of tables: the result is kept, for what was can not be computed again. */
+export function bindTransform({ name, regions, transform }: TransformOptions) {
+  return (host: NodeHost, children: readonly Step[]): Step => {
+    const results = host.region(name)
+    const next = fanOut(children)
+    const call = guarded(name, transform)
+    const context: Record<string, unknown> = {}
+    for (const { kind, name: region } of regions) {
+      context[region] = kind === 'global' ? host.globalRegion(region) : host.region(region)
+    }
+    return (record) => {
+      const { key, timestamp } = record
+      const value = call(record, (record.value as Change).newValue, key, context) ?? null
+      const old = results.get(key) ?? null
+      if (value === null) results.delete(key)
+      else results.putAt(key, value, timestamp)
       return next(record.with(key, new Change(value, old)))
     }
   }

@@ -144,3 +144,21 @@ describe('a filter', () => {
     expect(loom.out.map(([, value]) => value)).toEqual([null, 'a', null, null])
   })
 })
+
+test('transformValues keeps state, hears of deletions and sends old values', async () => {
+  const t = new Topology('app')
+  const changes = t.region('changes', { key: string, value: int64 })
+  t.table('in', strings)
+    .transformValues('numbered', { regions: [changes], value: string }, (value, key, context) => {
+      const count = (context.changes.get(key) ?? 0) + 1
+      context.changes.put(key, count)
+      return value === null || value === 'x' ? null : `${value}${count}`
+    })
+    .groupBy('by-value', (value) => [value, 1], { key: string, value: int64 })
+    .count('counts')
+    .toStream()
+    .to('out')
+  const loom = await Loom.of(t)
+  for (const value of ['a', 'a', null, 'b', 'x', 'c']) await loom.feed('in', 'k', value)
+  expect(await counts(loom)).toEqual({ a1: 0, a2: 0, b4: 0, c6: 1 })
+})

@@ -69,6 +69,27 @@ describe('tables', () => {
     })
   })
 
+  test('transform values with regions of their own', () => {
+    const seen = t.region('seen', { key: string, value: int64 })
+    onlyTyped(() => {
+      const transformed = orders.transformValues(
+        'transformed',
+        { regions: [seen], value: int64 },
+        (order, key, context) => {
+          expectTypeOf(order).toEqualTypeOf<Order | null>()
+          expectTypeOf(key).toEqualTypeOf<string>()
+          expectTypeOf(context.seen.get('k')).toEqualTypeOf<number | undefined>()
+          // @ts-expect-error it has not named this one
+          context.delays
+          return order === null ? null : order.amount
+        },
+      )
+      expectTypeOf(transformed).toEqualTypeOf<Table<'transformed', string, number>>()
+      // @ts-expect-error what is kept has a serde
+      orders.transformValues('transformed', {}, () => 1)
+    })
+  })
+
   test('group by another key', () => {
     onlyTyped(() => {
       const grouped = orders.groupBy('by-customer', (o) => [o.customer, o.amount], {
