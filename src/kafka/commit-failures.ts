@@ -14,7 +14,11 @@ export function strike(what: string, reason: string): DruseError {
   )
 }
 
-export function failed(what: string, kafkaCode: number, where: Partial<TopicPartition>): DruseError {
+export function failed(
+  what: string,
+  kafkaCode: number,
+  { topic, partition }: Partial<TopicPartition>,
+): DruseError {
   const failure = classifyTransactional(kafkaCode)
   if (failure === 'indefinite' || failure === 'ok' || failure === 'retry') {
     return strike(what, nameOf(kafkaCode))
@@ -22,7 +26,8 @@ export function failed(what: string, kafkaCode: number, where: Partial<TopicPart
   return new DruseError(
     FAILURES[failure],
     `Could not ${what}: Kafka answered ${nameOf(kafkaCode)} (${kafkaCode})`,
-    { what, kafkaCode, topic: where.topic, partition: where.partition },
+    // A producer that is gone is no partition's fault, although each of them says so.
+    failure === 'abortable' ? { what, kafkaCode, topic, partition } : { what, kafkaCode },
   )
 }
 

@@ -8,6 +8,9 @@
  * tasks, was frozen, or sends twice, the offset is at most behind what its successors have committed. What a delayed
  * request could hit is another topic of the same name; so the topic's id is compared right before.
  *
+ * Without transactions an offset may go back once: a commit that was given up, because nobody answered in time, may be
+ * carried out after the next ones. So what is committed counts only after three time-outs of requests.
+ *
  * Nothing depends on it: a failure is told and tried again with the next round.
  */
 import { CODE, nameOf } from '../kafka/error-codes.ts'
@@ -23,6 +26,9 @@ export interface Processed extends TopicPartition {
   readonly offset: number
 }
 
+/** Of a request's time-out: so long a request that was given up may still be carried out. */
+const LATE_TIME_OUTS = 3
+
 interface Round {
   readonly failures: Map<string, string>
   readonly refused: Map<string, string>
@@ -31,6 +37,12 @@ interface Round {
 export class RepartitionPurge {
   readonly #surroundings: Surroundings
   readonly #intervalMs: number
+  /** How long what is committed is held back. */
+  readonly #heldBackMs: number
+  /** Committed, and not to be deleted yet: those since `#heldSinceMs`, and those before. */
+  #held = new Map<string, Processed>()
+  #heldBefore = new Map<string, Processed>()
+  #heldSinceMs = Number.NEGATIVE_INFINITY
   /** Of this application, and not refused. */
   readonly #topics: Set<string>
   /** By partition: to be deleted, and deleted. */
@@ -44,7 +56,9 @@ export class RepartitionPurge {
   constructor(surroundings: Surroundings, intervalMs: number) {
     this.#surroundings = surroundings
     this.#intervalMs = intervalMs
-    const { nodes } = surroundings.plan.graph
+    const { cluster, guarantee, plan } = surroundings
+    this.#heldBackMs = guarantee === 'at_least_once' ? LATE_TIME_OUTS * cluster.requestTimeoutMs : 0
+    const { nodes } = plan.graph
     this.#topics = new Set(nodes.filter((node) => node.kind === 'repartition').map(({ topic }) => topic))
   }
 
@@ -53,9 +67,21 @@ export class RepartitionPurge {
     for (const { topic, partition, offset } of positions) {
       if (!this.#topics.has(topic)) continue
       const key = partitionKey({ topic, partition })
-      if (offset > (this.#done.get(key) ?? 0)) this.#due.set(key, { topic, partition, offset })
+      if (offset > (this.#done.get(key) ?? 0)) this.#held.set(key, { topic, partition, offset })
     }
+    this.#release()
     this.#schedule()
+  }
+
+  /** What has been held back for long enough is due. */
+  #release(): void {
+    const nowMs = this.#surroundings.clock.monotonicMs()
+    if (nowMs - this.#heldSinceMs < this.#heldBackMs) return
+    const released = this.#heldBackMs === 0 ? this.#held : this.#heldBefore
+    for (const [key, at] of released) this.#due.set(key, at)
+    this.#heldBefore = this.#heldBackMs === 0 ? new Map() : this.#held
+    this.#held = new Map()
+    this.#heldSinceMs = nowMs
   }
 
   close(): void {
@@ -65,8 +91,11 @@ export class RepartitionPurge {
   }
 
   #schedule(): void {
-    if (this.#isClosed || this.#cancel !== undefined || this.#due.size === 0) return
-    this.#cancel = this.#surroundings.clock.wake(this.#intervalMs, () => {
+    const waiting = this.#due.size + this.#held.size + this.#heldBefore.size
+    if (this.#isClosed || this.#cancel !== undefined || waiting === 0) return
+    const delayMs = this.#due.size > 0 ? this.#intervalMs : Math.max(this.#intervalMs, this.#heldBackMs)
+    this.#cancel = this.#surroundings.clock.wake(delayMs, () => {
+      this.#release()
       void this.#purge().finally(() => {
         this.#cancel = undefined
         this.#schedule()
@@ -75,6 +104,7 @@ export class RepartitionPurge {
   }
 
   async #purge(): Promise<void> {
+    if (this.#due.size === 0) return
     const round: Round = { failures: new Map(), refused: new Map() }
     try {
       const byLeader = await this.#byLeader(round)

@@ -15,6 +15,7 @@ import {
 } from '../../src/index.ts'
 import { Cluster } from '../../src/kafka/cluster.ts'
 import { NO_MEMBERSHIP } from '../../src/kafka/commit-writer.ts'
+import { CODE } from '../../src/kafka/error-codes.ts'
 import { committedOffsets } from '../../src/kafka/topics.ts'
 import { TransactionalWriter } from '../../src/kafka/transactional-writer.ts'
 import { decodeMetadata } from '../../src/runtime/task-metadata.ts'
@@ -408,6 +409,26 @@ describe('codes of single partitions', () => {
       expect(one.app.health.counts).toMatchObject({ recoveries: 1, indefinite: 1 })
     })
   }
+})
+
+test('a producer that Kafka has forgotten is initialised anew: no task is to blame, although each partition says so', async () => {
+  await makeTopics(wire)
+  await feed(wire)
+  let hits = 0
+  const fates: Fates = (request) => {
+    if (request.api !== 'AddPartitionsToTxn') return 'pass'
+    hits += 1
+    if (hits !== 2) return 'pass'
+    const partitions = request.partitions.map((at) => ({
+      ...at,
+      errorCode: CODE.INVALID_PRODUCER_ID_MAPPING,
+    }))
+    return { answer: { partitions } }
+  }
+  const one = await instance({ fates }).start()
+  await drained(wire)
+  await verify(wire)
+  expect(one.app.health).toMatchObject({ healthy: true, counts: { recoveries: 1, indefinite: 0 } })
 })
 
 describe('two instances', () => {

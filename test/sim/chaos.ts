@@ -50,7 +50,16 @@ const MILD_FAULTS: ReadonlySet<Fault> = new Set([
   'brokerClock',
 ])
 /** By which something can be appended after others have taken over. */
-const UNFENCED: ReadonlySet<Fault> = new Set(['pause', 'lateRequest', 'lose', 'crash', 'lateAnswer'])
+const UNFENCED: ReadonlySet<Fault> = new Set([
+  'pause',
+  'lateRequest',
+  'lose',
+  'crash',
+  'diskCrash',
+  'lateAnswer',
+])
+/** The shortest time-out of requests: what lies longer in a broker's queue is carried out after it was given up. */
+export const REQUEST_TIMEOUT_LEAST_MS = 200
 /** Of the seeds that have a kind of fault. */
 const SHARE = 0.45
 /** Of instances that die: enough for a run, and it has to end. */
@@ -111,7 +120,7 @@ export class Chaos implements Fates {
 
   /** Nobody's requests can have come after others had taken over. */
   get isFenced(): boolean {
-    return !this.kinds.some((kind) => UNFENCED.has(kind))
+    return this.#lagMaxMs < REQUEST_TIMEOUT_LEAST_MS && !this.kinds.some((kind) => UNFENCED.has(kind))
   }
 
   get counts(): ReadonlyMap<Fault, number> {

@@ -28,10 +28,10 @@ const PIPELINE = 'runtime/commit-pipeline.ts'
 const MEMBER = 'kafka/group-member.ts'
 
 const BATCH = `      await this.#persistent?.write([
-        ...this.#writes(sealed.overlays, this.#persistent),
+        ...(await this.#writes(sealed.overlays, this.#persistent)),
         metaWrite({ ...next, asOfMs: this.#clock.wallMs(), regions: this.#persistentOf(next) }),
       ])`
-const ENTRIES = `      await this.#persistent?.write(this.#writes(sealed.overlays, this.#persistent))`
+const ENTRIES = `      await this.#persistent?.write(await this.#writes(sealed.overlays, this.#persistent))`
 const META = `      await this.#persistent?.write([
         metaWrite({ ...next, asOfMs: this.#clock.wallMs(), regions: this.#persistentOf(next) }),
       ])`

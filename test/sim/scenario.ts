@@ -5,7 +5,7 @@
 import { memoryDisk } from '../../src/index.ts'
 import { SeededRandom } from '../../src/testing/seeded-random.ts'
 import { checkBank } from './bank.ts'
-import { Chaos, type Fault } from './chaos.ts'
+import { Chaos, type Fault, REQUEST_TIMEOUT_LEAST_MS } from './chaos.ts'
 import { Feeder } from './feeder.ts'
 import { raiseEpochs } from './high-epochs.ts'
 import { checkAtLeastOnce, checkOutcome } from './outcome.ts'
@@ -108,11 +108,16 @@ async function open(seed: number, { trace, only, happened }: SeedOptions) {
     transactionTimeoutMs: random.pick([450, 2_000, 2_000]),
     sessionTimeoutMs: random.pick([700, 1_500, 4_000]),
     rebalanceTimeoutMs: random.pick([600, 2_000]),
-    requestTimeoutMs: random.pick([200, 1_000, 1_000]),
+    requestTimeoutMs: random.pick([REQUEST_TIMEOUT_LEAST_MS, 1_000, 1_000]),
     fetchMaxWaitMs: random.pick([100, 400, 400]),
     metadataMaxAgeMs: random.pick([250, 5_000]),
     repartitionPurgeIntervalMs: random.pick([25, 700]),
   }
+  // What a purge relies on: nothing is carried out later than three time-outs after it was sent.
+  if (!isExact) Object.assign(settings, { requestTimeoutMs: 2_000 })
+  // Nothing is given up there that will be carried out.
+  if (isMild)
+    Object.assign(settings, { requestTimeoutMs: 2_000, sessionTimeoutMs: 4_000, rebalanceTimeoutMs: 4_000 })
   const broker = {
     transactionCleanUpIntervalMs: random.pick([60, 500]),
     asynchronousOffsets: random.chance(0.5),
