@@ -183,12 +183,16 @@ class Run implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort()
     this.#feeding?.stop.abort()
-    this.#watching?.kill()
+    this.#takeAlong()
+    process.off('exit', this.#takeAlong)
     await Promise.all([...this.#places, ...this.#guests].map((place) => place.remove()))
     await this.#offsets?.close()
     await this.#registry?.stop()
     await this.#cluster?.close()
   }
+
+  /** A reader whose broker is gone would wait for it for ever. */
+  readonly #takeAlong = (): void => this.#watching?.kill()
 
   /** With one fault alone the first violation is all that is asked for. */
   get #isDecided(): boolean {
@@ -263,6 +267,7 @@ class Run implements AsyncDisposable {
     for (const guest of this.#guests) guest.isSupervised = false
     this.#offsets = new OffsetSampler(this.#what)
     this.#watching = await watch({ ...this.#what, directory: this.#watched })
+    process.once('exit', this.#takeAlong)
     const [first, ...others] = this.#places as [Place, ...Place[]]
     if (this.#has('failpoint')) await this.#failpoints.onFirstStart(this.#stage(this.#closing.signal), first)
     else first.start()
