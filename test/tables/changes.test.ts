@@ -162,3 +162,17 @@ test('transformValues keeps state, hears of deletions and sends old values', asy
   for (const value of ['a', 'a', null, 'b', 'x', 'c']) await loom.feed('in', 'k', value)
   expect(await counts(loom)).toEqual({ a1: 0, a2: 0, b4: 0, c6: 1 })
 })
+
+test('a join that is not kept has the newest time of its sides, also for whoever looks into it', async () => {
+  const t = new Topology('app')
+  t.table('left', strings)
+    .join(t.table('right', strings), joiner)
+    .join(t.table('third', strings), joiner)
+    .toStream()
+    .to('out', strings)
+  const loom = await Loom.of(t)
+  await loom.feed('left', 'k', 'a', 10)
+  await loom.feed('right', 'k', 'b', 30)
+  await loom.feed('third', 'k', 'c', 20)
+  expect(loom.out).toEqual([['k', 'a|b|c', 30]])
+})

@@ -158,6 +158,18 @@ describe('described', () => {
   })
 })
 
+test('operators that share a region are in one sub-topology', () => {
+  const t = new Topology('app')
+  const shared = t.region('shared', strings)
+  t.stream('in', strings).process('write', { regions: [shared] }, () => {})
+  t.table('rows', strings)
+    .transformValues('transformed', { regions: [shared], value: string }, (value) => value)
+    .toStream()
+    .to('out')
+  expect(t.describe()).toContain('Operator transformed: transformValues (regions: transformed, shared)')
+  expect(t.describe()).not.toContain('Sub-topology 1')
+})
+
 describe('refused', () => {
   test('joined tables whose topics have different partition counts', async () => {
     const topology = (): Topology => {
