@@ -5,6 +5,7 @@ export {
   SessionWindowedCogroupedStream,
   WindowedCogroupedStream,
 } from './dsl/cogrouped-stream.ts'
+export type { DeduplicateOptions } from './dsl/deduplicate.ts'
 export type { ForeignKeyJoinOptions } from './dsl/foreign-key-join.ts'
 export { GlobalTable } from './dsl/global-table.ts'
 export { GroupedStream } from './dsl/grouped-stream.ts'
@@ -82,6 +83,7 @@ export { consoleLogger, silentLogger, systemClock, systemRandom } from './system
 export type { CallContext, RetryOptions } from './topology/async-call.ts'
 export type { TimestampRule } from './topology/graph.ts'
 export { type JoinWindows, joinWindows } from './topology/join-windows.ts'
+export type { Around, Middleware, OperatorInfo } from './topology/middleware.ts'
 export type {
   ForwardOptions,
   OnTimer,

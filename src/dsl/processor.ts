@@ -6,11 +6,15 @@ import {
   type AnyOnTimer,
   type AnyProcessor,
   bindProcessor,
+  type OfSerde,
   type OnTimer,
   type OnValueTimer,
+  type SideOutputs,
 } from '../topology/process.ts'
+import { fanOut } from '../topology/steps.ts'
 import { timerKeys, timersRegion } from '../topology/timers.ts'
 import { type Place, requireKeyed, type Serdes, serdeOf } from './place.ts'
+import type { Stream } from './stream.ts'
 
 interface Regions<R extends readonly AnyRegion[]> {
   /** What the operator reads and writes: in its context, under their names. */
@@ -30,6 +34,17 @@ export interface ProcessOptions<K, R extends readonly AnyRegion[], KO, VO>
   readonly onTimer?: OnTimer<K, R, KO, VO>
 }
 
+/** See `Stream.process`. */
+export interface WithSideOutputs<O extends SideOutputs> {
+  /** Streams beside the main one, by name. A serde that is left out is that of what the operator reads. */
+  readonly outputs: O
+}
+
+/** The streams of an operator's side outputs. */
+export type SideStreams<K, V, O extends SideOutputs> = {
+  readonly [Name in keyof O]: Stream<OfSerde<O[Name], 'key', K>, OfSerde<O[Name], 'value', V>, 'rekeyed'>
+}
+
 export interface ProcessValuesOptions<K, R extends readonly AnyRegion[], VO>
   extends Regions<R>,
     TimerKeys<K> {
@@ -38,16 +53,24 @@ export interface ProcessValuesOptions<K, R extends readonly AnyRegion[], VO>
   readonly onTimer?: OnValueTimer<K, R, VO>
 }
 
+export type AddedOptions<K> = { readonly onTimer?: unknown; readonly outputs?: SideOutputs } & Regions<
+  readonly AnyRegion[]
+> &
+  TimerKeys<K>
+
 interface Added<K> {
   readonly name: string
-  readonly options: { readonly onTimer?: unknown } & Regions<readonly AnyRegion[]> & TimerKeys<K>
+  readonly options: AddedOptions<K>
   readonly processor: unknown
   /** It forwards under the key that it was called with. */
   readonly keepsKey: boolean
 }
 
 /** Errors: TOPOLOGY_INVALID. */
-export function addProcessor<K, V>(place: Place<K, V>, added: Added<K>): NodeId {
+export function addProcessor<K, V>(
+  place: Place<K, V>,
+  added: Added<K>,
+): { readonly node: NodeId; readonly outputs: ReadonlyMap<string, Place<unknown, unknown>> } {
   const { name, options, processor, keepsKey } = added
   const { builder } = place
   const operator = keepsKey ? 'processValues' : 'process'
@@ -62,7 +85,8 @@ export function addProcessor<K, V>(place: Place<K, V>, added: Added<K>): NodeId 
     builder.addRegion({ kind: 'partitioned', name: timers, key, value: bytes, store: 'persistent' })
   }
   if (own.some((region) => !builder.isGlobal(region))) requireKeyed(place, where)
-  return builder.add({
+  const outputs = Object.entries(options.outputs ?? {})
+  const node = builder.add({
     kind: 'operator',
     operator,
     name,
@@ -74,6 +98,21 @@ export function addProcessor<K, V>(place: Place<K, V>, added: Added<K>): NodeId 
       processor: processor as AnyProcessor,
       onTimer: options.onTimer as AnyOnTimer | undefined,
       keepsKey,
+      outputs: outputs.map(([output]) => output),
     }),
   })
+  // Before anything else is put behind it: the operator knows them by their places.
+  const places = outputs.map(([output, { key = place.serdes.key, value = place.serdes.value }]) => {
+    const at = builder.add({
+      kind: 'operator',
+      operator: 'output',
+      name: `${name}-${output}`,
+      parents: [node],
+      regions: [],
+      bind: (_, children) => fanOut(children),
+    })
+    const serdes = { ...(key && { key }), ...(value && { value }) } as Serdes<unknown, unknown>
+    return [output, { builder, node: at, serdes, rekeyed: true }] as const
+  })
+  return { node, outputs: new Map(places) }
 }

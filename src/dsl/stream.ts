@@ -5,17 +5,33 @@ import type { AnyRegion } from '../region/definition.ts'
 import { AutoName } from '../topology/builder.ts'
 import type { NodeHost, NodeId, Step } from '../topology/graph.ts'
 import type { JoinWindows } from '../topology/join-windows.ts'
-import type { Processor, ValueProcessor } from '../topology/process.ts'
+import type {
+  NoOutputs,
+  ProcessContext,
+  Processor,
+  SideOutputs,
+  ValueProcessor,
+  WithOutputs,
+} from '../topology/process.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import type { Partitioner, TopicChooser } from '../topology/routing.ts'
 import { fanOut, forwardEach, guarded } from '../topology/steps.ts'
 import type { StreamJoinOptions } from '../topology/stream-join.ts'
+import type { Timer } from '../topology/timers.ts'
 import { type AsyncFn, type AsyncOptions, addAsync } from './async.ts'
+import { addDeduplicate, type DeduplicateOptions } from './deduplicate.ts'
 import type { GlobalTable } from './global-table.ts'
 import { GroupedStream } from './grouped-stream.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
 import { type Fn, type Partitioning, type Place, requireKeyed, type Serdes, serdeOf } from './place.ts'
-import { addProcessor, type ProcessOptions, type ProcessValuesOptions } from './processor.ts'
+import {
+  type AddedOptions,
+  addProcessor,
+  type ProcessOptions,
+  type ProcessValuesOptions,
+  type SideStreams,
+  type WithSideOutputs,
+} from './processor.ts'
 import { SplitStream } from './split-stream.ts'
 import { addStreamJoin, type StreamJoined } from './stream-join.ts'
 import { addStreamTableJoin, type LookedUp } from './stream-table-join.ts'
@@ -296,6 +312,15 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /**
+   * Passes a record on unless one of its key and id was passed on within `withinMs` of its time, before or after it: the
+   * first to arrive stands. What was passed on is kept in a region of this name, so it outlives restarts; a record that
+   * fails behind this operator is forgotten again. Records without key or id are passed on.
+   */
+  deduplicate(this: Stream<K, V, 'keyed'>, name: string, options: DeduplicateOptions<K, V>): Stream<K, V> {
+    return new Stream({ ...this.place, node: addDeduplicate(this.place, name, options) })
+  }
+
+  /**
    * A new value under the same key, from a function that waits for something: an HTTP call, a database. Up to
    * `concurrency` records of a task are called for at once, those of one key one after the other. Results go on in the
    * order of the input, exactly once: a record that is not complete holds back those behind it, not the calls that are
@@ -349,16 +374,53 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   process<const R extends readonly AnyRegion[] = readonly [], KO = K, VO = V>(
     this: Stream<K, V, NeedsKey<R, P>>,
     name: string,
-    options: ProcessOptions<K, R, KO, VO>,
+    options: ProcessOptions<K, R, KO, VO> & { readonly outputs?: undefined },
     processor: Processor<K, V, R, KO, VO>,
-  ): Stream<KO, VO, 'rekeyed'> {
-    const node = addProcessor(this.place, { name, options, processor, keepsKey: false })
+  ): Stream<KO, VO, 'rekeyed'>
+  /**
+   * With streams beside the main one: `outputs: { refused: { value: string } }` gives the operator
+   * `context.outputs.refused(key, value)`, and the result the stream `outputs.refused`.
+   */
+  process<
+    const R extends readonly AnyRegion[] = readonly [],
+    KO = K,
+    VO = V,
+    const O extends SideOutputs = NoOutputs,
+  >(
+    this: Stream<K, V, NeedsKey<R, P>>,
+    name: string,
+    options: Omit<ProcessOptions<K, R, KO, VO>, 'onTimer'> &
+      WithSideOutputs<O> & {
+        readonly onTimer?: (
+          timer: Timer<K>,
+          context: ProcessContext<R, KO, VO> & WithOutputs<K, V, O>,
+        ) => void | Promise<void>
+      },
+    processor: (
+      record: StreamRecord<K, V>,
+      context: ProcessContext<R, KO, VO> & WithOutputs<K, V, O>,
+    ) => void | Promise<void>,
+  ): Stream<KO, VO, 'rekeyed'> & { readonly outputs: SideStreams<K, V, O> }
+  process(
+    name: string,
+    options: Serdes<unknown, unknown> & { readonly outputs?: SideOutputs | undefined },
+    processor: unknown,
+  ): unknown {
+    const { node, outputs } = addProcessor(this.place, {
+      name,
+      options: options as AddedOptions<K>,
+      processor,
+      keepsKey: false,
+    })
     const serdes = {
-      ...(this.place.serdes as unknown as Serdes<KO, VO>),
+      ...(this.place.serdes as unknown as Serdes<unknown, unknown>),
       ...(options.key && { key: options.key }),
       ...(options.value && { value: options.value }),
     }
-    return new Stream({ ...this.place, node, serdes, rekeyed: true })
+    const stream = new Stream<unknown, unknown, 'rekeyed'>({ ...this.place, node, serdes, rekeyed: true })
+    if (options.outputs === undefined) return stream
+    const streams = Array.from(outputs, ([output, place]) => [output, new Stream(place)] as const)
+    return Object.assign(stream, { outputs: Object.fromEntries(streams) })
   }
 
   /**
@@ -371,7 +433,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     options: ProcessValuesOptions<K, R, VO>,
     processor: ValueProcessor<K, V, R, VO>,
   ): Stream<K, VO, P> {
-    const node = addProcessor(this.place, { name, options, processor, keepsKey: true })
+    const { node } = addProcessor(this.place, { name, options, processor, keepsKey: true })
     const { key, value } = this.place.serdes as unknown as Serdes<K, VO>
     const given = options.value ?? value
     const serdes = { ...(key && { key }), ...(given && { value: given }) }

@@ -7,6 +7,7 @@ import type { Windowed } from '../serde/windowed.ts'
 import { AutoName, GraphBuilder } from '../topology/builder.ts'
 import { describe } from '../topology/describe.ts'
 import type { Graph, SourceNode, TimestampRule } from '../topology/graph.ts'
+import type { Middleware } from '../topology/middleware.ts'
 import { checkMs } from '../topology/windows.ts'
 import type { ErrorPolicy, LatePolicy, OffsetReset } from '../types.ts'
 import { GlobalTable } from './global-table.ts'
@@ -33,6 +34,12 @@ export interface TopologyOptions extends FailurePolicies {
    * Streams, where time stands still between records.
    */
   readonly idleAfterMs?: number
+  /**
+   * Stands around every operator, for tracing and metrics. What it gives for an operator is
+   * called for each record, as a part of the operator: what it throws is a failure of the record. It sees records that are
+   * called for ahead of their turn when the operator does. Kafka Streams' `processor.wrapper.class`.
+   */
+  readonly middleware?: Middleware
 }
 
 export interface SourceOptions<K, V> extends FailurePolicies {
@@ -76,8 +83,12 @@ export class Topology {
 
   constructor(application: string, options: TopologyOptions = {}) {
     this.application = application
-    const { onUndecodable = 'fail', onFailure = 'fail', onLate = 'drop', idleAfterMs } = options
-    this.#builder = new GraphBuilder(application, { onUndecodable, onFailure, onLate }, idleAfterMs)
+    const { onUndecodable = 'fail', onFailure = 'fail', onLate = 'drop', idleAfterMs, middleware } = options
+    this.#builder = new GraphBuilder(
+      application,
+      { onUndecodable, onFailure, onLate },
+      { idleAfterMs, middleware },
+    )
   }
 
   /** Reads one topic, or several of the same kind. */

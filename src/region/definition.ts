@@ -13,7 +13,7 @@ export interface Region<Name extends string = string, K = unknown, V = unknown> 
   readonly store: 'persistent' | 'memory'
   /** The source topic whose records it holds, and which is its changelog: a task writes down nothing but its position. */
   readonly source?: string
-  /** Of a region whose entries stand in time, and that no operator of users writes. */
+  /** Of a region whose entries stand in time. */
   readonly timed?: TimedEntries
 }
 

@@ -4,6 +4,7 @@ import type { AnyRegion, GlobalRegion, Region } from '../region/definition.ts'
 import type { ErrorPolicy, LatePolicy } from '../types.ts'
 import { checkGraph } from './checks.ts'
 import { deadLetterTopics, type Graph, type GraphNode, type NodeId } from './graph.ts'
+import { type Middleware, within } from './middleware.ts'
 import { isTopicName } from './topic-name.ts'
 
 /** Names stand in topic names and paths: Kafka's characters, and room for a prefix and a suffix in its 249. */
@@ -17,6 +18,7 @@ const RESERVED_REGION_NAMES = new Set([
   'streamTimeMs',
   'wallClockMs',
   'timers',
+  'outputs',
   'record',
   'signal',
   'attempt',
@@ -50,13 +52,19 @@ export class GraphBuilder {
   readonly application: string
   readonly policies: Policies
   readonly #idleAfterMs: number | undefined
+  readonly #middleware: Middleware | undefined
   readonly #nodes: NewNode[] = []
   readonly #names = new Set<string>()
   readonly #sourceTopics = new Set<string>()
   readonly #regions = new Map<string, Region>()
   readonly #globals = new Map<string, GlobalRegion>()
 
-  constructor(application: string, policies: Policies, idleAfterMs: number | undefined) {
+  constructor(
+    application: string,
+    policies: Policies,
+    { idleAfterMs, middleware }: { idleAfterMs: number | undefined; middleware: Middleware | undefined },
+  ) {
+    this.#middleware = middleware
     this.application = checkName('application', application)
     this.policies = policies
     if (idleAfterMs !== undefined && (!Number.isSafeInteger(idleAfterMs) || idleAfterMs < 1)) {
@@ -158,7 +166,9 @@ export class GraphBuilder {
       globals: new Map(this.#globals),
     }
     checkGraph(graph)
-    return graph
+    const middleware = this.#middleware
+    if (middleware === undefined) return graph
+    return { ...graph, nodes: graph.nodes.map((node) => within(middleware, node)) }
   }
 
   #nameOf({ name }: NewNode, id: NodeId): string {

@@ -1,9 +1,9 @@
 /** A region as a call sees it that is made before its record's turn: what it writes takes effect when that has come. */
 import { DruseError } from '../errors.ts'
-import type { KeyRange, TimedRegion, WritableRegion } from '../region/definition.ts'
+import type { KeyRange, TimedRegion, WindowReads, WritableRegion } from '../region/definition.ts'
 import { isSameKey } from '../serde/same-key.ts'
 
-/** Reads see the call's own writes by `get` and `has`; `range` and `prefix` see what is in effect. */
+/** Reads see the call's own writes by `get` and `has`; `range`, `prefix` and `fetch` see what is in effect. */
 export class DraftRegion implements WritableRegion<unknown, unknown> {
   readonly #region: TimedRegion<unknown, unknown>
   readonly #operator: string
@@ -34,6 +34,12 @@ export class DraftRegion implements WritableRegion<unknown, unknown> {
   prefix(prefix: unknown): AsyncIterable<readonly [key: unknown, value: unknown]> {
     this.#check()
     return this.#region.prefix(prefix)
+  }
+
+  /** Only of a region of windows. */
+  fetch(key: unknown, fromMs: number, toMs: number): AsyncIterable<readonly [key: unknown, value: unknown]> {
+    this.#check()
+    return (this.#region as unknown as WindowReads<unknown, unknown>).fetch(key, fromMs, toMs)
   }
 
   put(key: unknown, value: unknown): void {

@@ -1,5 +1,6 @@
 /** The processor operator: any number of regions, any number of records forwarded, synchronous or not. */
 import { DruseError } from '../errors.ts'
+import type { Serde } from '../ports.ts'
 import type { AnyRegion, RegionHandles } from '../region/definition.ts'
 import { isTimestamp } from '../region/layout.ts'
 import type { Header } from '../types.ts'
@@ -44,6 +45,31 @@ export interface Timing {
 /** Timers of keys, for operators with `onTimer`. */
 export interface WithTimers {
   readonly timers: KeyTimers
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: stands for every serde in constraints; serdes are invariant
+type AnySerde = Serde<any>
+
+/** Streams beside the main one, by name, with the serdes of what goes there. */
+export type SideOutputs = Readonly<Record<string, { readonly key?: AnySerde; readonly value?: AnySerde }>>
+
+export type NoOutputs = Readonly<Record<never, never>>
+
+/** What a serde is for; without one, what the operator reads. */
+export type OfSerde<O, Part extends 'key' | 'value', Read> = O extends {
+  readonly [P in Part]: Serde<infer T>
+}
+  ? T
+  : Read
+
+/** What an operator sends to its side outputs: as `forward`. */
+export interface WithOutputs<K, V, O extends SideOutputs> {
+  readonly outputs: {
+    readonly [Name in keyof O]: Forwarding<
+      OfSerde<O[Name], 'key', K>,
+      OfSerde<O[Name], 'value', V>
+    >['forward']
+  }
 }
 
 export type ProcessContext<Regions extends readonly AnyRegion[], K, V> = RegionHandles<Regions> &
@@ -116,6 +142,8 @@ export interface BoundProcessor {
   readonly onTimer: AnyOnTimer | undefined
   /** It forwards under the key that it was called with. */
   readonly keepsKey: boolean
+  /** By name: its first children, in this order. */
+  readonly outputs: readonly string[]
 }
 
 export function bindProcessor({
@@ -124,13 +152,14 @@ export function bindProcessor({
   processor,
   onTimer,
   keepsKey,
+  outputs,
 }: BoundProcessor): (host: NodeHost, children: readonly Step[]) => Step {
   return (host, children) => {
     const { time } = host
-    const next = fanOut(children)
+    const main = fanOut(children.slice(outputs.length))
     let current: StreamRecord | undefined
     let pending: Promise<void> | undefined
-    const forward = (key: unknown, value: unknown, options?: ForwardOptions): void => {
+    const send = (next: Step, key: unknown, value: unknown, options?: ForwardOptions): void => {
       if (current === undefined) {
         throw new DruseError(
           'CONTEXT_CLOSED',
@@ -147,6 +176,8 @@ export function bindProcessor({
       // It is waited for when the processor is done, which may be later than its failure.
       pending?.catch(() => {})
     }
+    const forward = (key: unknown, value: unknown, options?: ForwardOptions): void =>
+      send(main, key, value, options)
     const forwardValue = (value: unknown, options?: ForwardOptions): void =>
       forward(current?.key, value, options)
     const schedule = (intervalMs: number, type: PunctuationType, punctuator: Punctuator): Cancellable =>
@@ -173,7 +204,18 @@ export function bindProcessor({
       cancel: (timestampMs, type = 'streamTime') => timersOf().cancel(current?.key, timestampMs, type),
     }
     const context = Object.defineProperties(
-      { forward: keepsKey ? forwardValue : forward, schedule, timers },
+      {
+        forward: keepsKey ? forwardValue : forward,
+        schedule,
+        timers,
+        outputs: Object.fromEntries(
+          outputs.map((output, index) => [
+            output,
+            (key: unknown, value: unknown, options?: ForwardOptions): void =>
+              send(children[index] as Step, key, value, options),
+          ]),
+        ),
+      },
       {
         streamTimeMs: { enumerable: true, get: () => time.streamTimeMs },
         wallClockMs: { enumerable: true, get: () => time.wallClockMs },

@@ -4,6 +4,7 @@ import { aggregations } from './topologies/aggregations.ts'
 import { cogroups } from './topologies/cogroups.ts'
 import { joins } from './topologies/joins.ts'
 import { stateless } from './topologies/stateless.ts'
+import { stores } from './topologies/stores.ts'
 import { suppression } from './topologies/suppression.ts'
 import { tables } from './topologies/tables.ts'
 import { time } from './topologies/time.ts'
@@ -18,6 +19,7 @@ export const built: Family = {
   ...suppression,
   ...cogroups,
   ...joins,
+  ...stores,
 }
 
 /** May be absent. */
@@ -30,8 +32,7 @@ export const optional: readonly string[] = [
   'stream-table-left-grace',
   'stream-table-versioned',
   'table-versioned-source',
-  'window-store-retention',
 ]
 
 /** Required, and on their way. */
-export const pending: readonly string[] = ['dedup-window-store']
+export const pending: readonly string[] = []

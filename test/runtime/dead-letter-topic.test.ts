@@ -56,7 +56,7 @@ async function list(choice: DeadLetterChoice = {}): Promise<DeadLetter[]> {
   return letters
 }
 
-const valueOf = ({ value }: DeadLetter) => Buffer.from(value as Uint8Array).toString()
+const textOf = ({ value }: DeadLetter) => Buffer.from(value as Uint8Array).toString()
 
 /** As a process that is killed when this returns true: nothing of it reaches anything any more. */
 function killed(
@@ -95,7 +95,7 @@ function killed(
 test('are listed: what, why, from where', async () => {
   await bury()
   const letters = await list()
-  expect(letters.map(valueOf).toSorted()).toEqual(BAD)
+  expect(letters.map(textOf).toSorted()).toEqual(BAD)
   for (const { reason, origin, isReplayed, at } of letters) {
     expect(at.topic).toBe('dead')
     expect(reason).toMatchObject({ code: 'OPERATOR_FAILED', message: expect.stringContaining('this is bad') })
@@ -151,7 +151,7 @@ describe('a replay', () => {
     await stage.run(picky)
     await stage.drained(picky)
     const letters = await list()
-    expect(letters.map(valueOf).toSorted()).toEqual([...BAD, ...BAD].toSorted())
+    expect(letters.map(textOf).toSorted()).toEqual([...BAD, ...BAD].toSorted())
     expect(letters.filter(({ isReplayed }) => isReplayed)).toHaveLength(4)
   })
 

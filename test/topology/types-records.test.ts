@@ -31,3 +31,43 @@ test('asynchronous operators', () => {
   // @ts-expect-error keyed state behind a change of keys
   expect(() => swapped.mapValuesAsync('keyed', async (v) => v, { regions: [counts] })).toThrow()
 })
+
+test('side outputs', () => {
+  const t = new Topology('sides')
+  const stream = t.stream('in', strings)
+  const parsed = stream.process(
+    'parse',
+    { value: int64, outputs: { refused: {}, lengths: { key: int64 } } },
+    ({ key, value }, { forward, outputs }) => {
+      expectTypeOf(forward).parameter(1).toEqualTypeOf<number>()
+      expectTypeOf(outputs.refused).parameter(1).toEqualTypeOf<string>()
+      expectTypeOf(outputs.lengths).parameter(0).toEqualTypeOf<number>()
+      forward(key, value.length)
+      // @ts-expect-error there is no such output
+      outputs.others
+    },
+  )
+  expectTypeOf(parsed.outputs.refused).toEqualTypeOf<Stream<string, string, 'rekeyed'>>()
+  expectTypeOf(parsed.outputs.lengths).toEqualTypeOf<Stream<number, string, 'rekeyed'>>()
+  expectTypeOf(parsed.mapValues((value) => value)).toEqualTypeOf<Stream<string, number, 'rekeyed'>>()
+  // @ts-expect-error there is no such output
+  parsed.outputs.others
+  const plain = stream.process('plain', {}, () => {})
+  expectTypeOf(plain).toEqualTypeOf<Stream<string, string, 'rekeyed'>>()
+  // @ts-expect-error there are none
+  plain.outputs
+})
+
+test('deduplicate', () => {
+  const stream = new Topology('once').stream('in', strings)
+  const once = stream.deduplicate('ids', {
+    by: (value, key, record) => {
+      expectTypeOf(record.timestamp).toEqualTypeOf<number>()
+      return value + key
+    },
+    withinMs: 1,
+  })
+  expectTypeOf(once).toEqualTypeOf<Stream<string, string>>()
+  // @ts-expect-error ids are texts
+  stream.deduplicate('numbers', { by: (value) => value.length, withinMs: 1 })
+})
