@@ -50,6 +50,7 @@ test('is loaded at each start, and what is in memory is not on the disk', async 
   await stage.say('names', ['a', 'Anna'])
   expect(await run('persistent', '3')).toBe(2)
   expect(await run('memory', '4')).toBe(0)
+  expect(await run('memory', 'again')).toBe(0)
   await stage.say('names', ['a', null])
   expect(await run('memory', '5')).toBe(0)
   expect(await run('persistent', '6')).toBe(1)
@@ -58,6 +59,7 @@ test('is loaded at each start, and what is in memory is not on the disk', async 
     ['2', 'Ann'],
     ['3', 'Anna'],
     ['4', 'Anna'],
+    ['again', 'Anna'],
     ['5', 'nobody'],
     ['6', 'nobody'],
   ])
