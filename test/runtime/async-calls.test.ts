@@ -177,6 +177,86 @@ describe('regions', () => {
   })
 })
 
+describe('what comes before', () => {
+  test('of several inputs in the order of time, also where a call was made too early for that', async () => {
+    const calls: string[] = []
+    const topology = () => {
+      const t = new Topology('two')
+      const last = t.region('last', { key: string, value: string })
+      t.stream('in', strings)
+        .merge(t.stream('other', strings))
+        .mapValuesAsync(
+          'chain',
+          async (value, key, { last }) => {
+            calls.push(value)
+            const before = last.get(key) ?? ''
+            await new Promise((resolve) => setTimeout(resolve, 1))
+            last.put(key, before + value)
+            return before + value
+          },
+          { regions: [last], value: string, concurrency: 3 },
+        )
+        .to('out')
+      return t
+    }
+    const send = (topic: string, texts: string, step: number) =>
+      stage.send(
+        topic,
+        Array.from(texts, (value, at) => ({ key: 'k', value, timestamp: 10 * at + step })),
+        strings,
+      )
+    await send('in', 'acegikmo', 1)
+    await send('other', 'bdfhjlnp', 2)
+    await stage.run(topology, { maxTaskIdleMs: 1_000 })
+    await stage.drained(topology)
+    expect((await stage.read('out')).at(-1)).toEqual(['k', 'abcdefghijklmnop'])
+    expect(calls.join('')).toBe('abcdefghijklmnop')
+  })
+
+  test('a call behind one that writes sees what that has written', async () => {
+    const topology = () => {
+      const t = new Topology('behind')
+      const last = t.region('last', { key: string, value: string })
+      t.stream('in', strings)
+        .mapValuesAsync(
+          'write',
+          async (value, key, { last }) => {
+            last.put(key, value)
+            return value
+          },
+          { regions: [last], value: string },
+        )
+        .mapValuesAsync('read', async (value, key, { last }) => `${value} ${last.get(key)}`, {
+          regions: [last],
+          value: string,
+        })
+        .to('out')
+      return t
+    }
+    await stage.run(topology)
+    await stage.say('in', ['k', 'a'], ['l', 'b'], ['k', 'c'])
+    await stage.drained(topology)
+    expect((await stage.read('out')).map(([, value]) => value)).toEqual(['a a', 'b b', 'c c'])
+  })
+
+  test('event time from a function that is told the partition’s time, as without looking ahead', async () => {
+    const topology = () => {
+      const t = new Topology('times')
+      t.stream('in', {
+        ...strings,
+        timestamp: (_value, _key, _record, partitionTimeMs) => partitionTimeMs + 10,
+      })
+        .mapValuesAsync('same', async (value) => value, { value: string })
+        .to('out')
+      return t
+    }
+    await stage.say('in', ['1', 'a'], ['2', 'b'], ['3', 'c'])
+    await stage.run(topology)
+    await stage.drained(topology)
+    expect((await stage.records('out')).map(({ timestamp }) => timestamp)).toEqual([9, 19, 29])
+  })
+})
+
 describe('a call that fails', () => {
   test('is tried again, each time after a longer pause, and then left to the policy', async () => {
     const tries: string[] = []
