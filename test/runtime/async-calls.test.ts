@@ -99,6 +99,15 @@ describe('several records at once', () => {
     expect((await stage.read('out')).map(([, value]) => value)).toEqual(['A', 'B', 'C'])
   })
 
+  test('a result wakes its task, though nothing else happens', async () => {
+    const calls = new Calls()
+    await stage.run(shouting(calls), { fetchMaxWaitMs: 29_000, commitIntervalMs: 10 })
+    await stage.say('in', ['1', 'a'])
+    await expect.poll(() => calls.begun).toEqual(['a'])
+    calls.end('a')
+    await expect.poll(() => stage.read('out'), { timeout: 15_000 }).toEqual([['1', 'A']])
+  }, 40_000)
+
   test('an instance that closes gives its calls up, and does not wait for them', async () => {
     const signals: AbortSignal[] = []
     const topology = () => {

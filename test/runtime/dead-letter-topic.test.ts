@@ -145,6 +145,17 @@ describe('a replay', () => {
     )
   })
 
+  test('goes to the partition of origin, whatever the key says', async () => {
+    const bad = { key: Buffer.from('k'), value: Buffer.from('bad') }
+    for (const partition of [0, 1, 2]) await stage.produce({ topic: 'in', partition }, [bad])
+    const one = await stage.run(picky)
+    await stage.drained(picky)
+    await one.close()
+    await replayDeadLetters({ wire: stage.wire, topic: 'dead' })
+    const back = (await stage.records('in')).filter(({ headers }) => headers.length > 0)
+    expect(back.map(({ partition }) => partition)).toEqual([0, 1, 2])
+  })
+
   test('that fails again is a dead letter again, with its new reason', async () => {
     await bury()
     await replayDeadLetters({ wire: stage.wire, topic: 'dead', codes: ['OPERATOR_FAILED'] })
