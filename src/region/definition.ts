@@ -24,6 +24,11 @@ export interface TimedEntries {
   readonly retentionMs: number | undefined
 }
 
+/** Whether retention hides entries of the region, which its changelog then need not hold. */
+export function forgets({ timed }: { readonly timed?: TimedEntries | undefined }): boolean {
+  return timed?.retentionMs !== undefined
+}
+
 /** A replicated region: a full copy of a topic in every process, read-only to operators. */
 export interface GlobalRegion<Name extends string = string, K = unknown, V = unknown> {
   readonly kind: 'global'

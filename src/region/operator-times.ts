@@ -9,8 +9,10 @@ import { readTime, TIME_BYTES, writeTime } from '../serde/time-bytes.ts'
 
 /** Of the region: the newest time of an entry that was ever written. */
 export const NEWEST_SLOT = 0
+/** Of the region: up to which offset its changelog holds nothing but entries that retention hides. */
+export const FORGOTTEN_SLOT = 1
 /** The operators' own. */
-export const FIRST_OPERATOR_SLOT = 1
+export const FIRST_OPERATOR_SLOT = 2
 
 /** Before the first record. */
 export const NO_TIME = -1

@@ -14,7 +14,7 @@ import type { EntryCache } from './entry-cache.ts'
 import { EntryTable, idOf, type Place } from './entry-table.ts'
 import { type Fingerprint, OF_NOTHING, RunningFingerprint } from './fingerprint.ts'
 import { entryCheck, readCheck, readStoreValue, STORE_HEAD_BYTES } from './layout.ts'
-import { OperatorTimes } from './operator-times.ts'
+import { FORGOTTEN_SLOT, NO_TIME, OperatorTimes } from './operator-times.ts'
 import { type ByteRange, readRange } from './range.ts'
 import { TimeIndex } from './time-index.ts'
 import type { TypedEntries } from './typed.ts'
@@ -52,6 +52,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
   #sealedIsCommitted = false
   #undo: (readonly [id: string, before: Place | undefined])[] | undefined
   #bytes = 0
+  #forgotten = NO_TIME
   /** Of what stands in the store. */
   #fingerprint: Fingerprint
   /** What the current overlay changes about it, and the sealed one; of these keys it is not known what they replace. */
@@ -206,8 +207,10 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
   /** Closes the current overlay for a commit and opens the next one on top. At most one is sealed at a time. */
   seal(): EntryTable {
     if (this.#sealed !== undefined) throw new Error(`region ${this.name} has a sealed overlay already`)
+    this.#index?.forget()
     if (this.times.isChanged) this.#set(this.#bytesOf(TIMES_ID), this.times.seal(), this.#now())
     this.#index?.sealed()
+    this.#forgotten = this.times.at(FORGOTTEN_SLOT)
     const sealed = this.#current
     this.#sealed = sealed
     this.#sealedIsCommitted = false
@@ -275,10 +278,15 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
     return this.#fingerprint
   }
 
-  /** The sealed overlay's transaction has been answered: queries may see it. */
-  committed(): void {
+  /** The sealed overlay's transaction has been answered, and the changelog stands there: queries may see it. */
+  committed(position: number): void {
     this.#sealedIsCommitted = true
-    this.#index?.committed()
+    this.#index?.committed(position)
+  }
+
+  /** As of the last seal: up to where the changelog holds nothing that is needed; -1: nowhere. */
+  get forgotten(): number {
+    return this.#forgotten
   }
 
   /** The sealed overlay stands in the store. */

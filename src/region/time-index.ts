@@ -15,9 +15,12 @@ import type { Store, Write } from '../ports.ts'
 import { type EntryTable, idOf } from './entry-table.ts'
 import { KeyDirectory } from './key-directory.ts'
 import { afterPrefix, readStoreValue, storeKey } from './layout.ts'
-import { NEWEST_SLOT, type OperatorTimes } from './operator-times.ts'
+import { FORGOTTEN_SLOT, NEWEST_SLOT, type OperatorTimes } from './operator-times.ts'
 import { clearRange } from './range.ts'
 import { firstPlace, type TimeOrder, timeAt } from './time-order.ts'
+
+/** Of a retention: how finely is known what stands where in the changelog. */
+const STRETCHES = 8
 
 /** Taken out of the store with one commit. */
 const REMOVED_MAX = 1_000
@@ -86,6 +89,8 @@ export class TimeIndex {
   #writtenMs = Number.POSITIVE_INFINITY
   #sealedNewestMs: number
   #committedNewestMs: number
+  /** Up to these offsets the changelog holds no entry later than these times; the oldest first. */
+  #stretches: { readonly position: number; readonly newestMs: number }[] = []
 
   constructor(part: IndexedPart) {
     this.#part = part
@@ -175,8 +180,28 @@ export class TimeIndex {
     this.#sealedNewestMs = this.#part.times.at(NEWEST_SLOT)
   }
 
-  committed(): void {
-    this.#committedNewestMs = this.#sealedNewestMs
+  /** The sealed overlay is, with what the changelog holds before this position. */
+  committed(position: number): void {
+    const newestMs = this.#sealedNewestMs
+    this.#committedNewestMs = newestMs
+    const { retentionMs } = this.#part
+    if (retentionMs === undefined) return
+    const last = this.#stretches.at(-1)
+    if (last !== undefined && newestMs - last.newestMs < Math.max(1, retentionMs / STRETCHES)) return
+    this.#stretches.push({ position, newestMs })
+  }
+
+  /**
+   * Before a seal: up to where the changelog may be deleted when it is committed. All that stands there is over; what the
+   * operators remember stands behind it, for the newest time has moved since.
+   */
+  forget(): void {
+    const { retentionMs, times } = this.#part
+    if (retentionMs === undefined) return
+    const overMs = times.at(NEWEST_SLOT) - retentionMs
+    const open = this.#stretches.findIndex(({ newestMs }) => newestMs > overMs)
+    const over = this.#stretches.splice(0, open < 0 ? this.#stretches.length : open).at(-1)
+    if (over !== undefined) times.advance(FORGOTTEN_SLOT, over.position)
   }
 
   /** The places of a sealed overlay's entries as writes of the store. */

@@ -18,6 +18,7 @@ import type { DruseError } from '../errors.ts'
 import type { CommitAs, CommitWriter, OffsetToCommit, PartitionBatches } from '../kafka/commit-writer.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { TransactionBatches } from '../kafka/transaction-batches.ts'
+import type { Processed } from './repartition-purge.ts'
 import type { FirstStart } from './take.ts'
 import type { SealedTask } from './task.ts'
 import type { TaskState } from './task-state.ts'
@@ -31,6 +32,8 @@ export interface SealedTransaction {
 export interface CommitResult {
   /** All before them has been processed, for good. */
   readonly offsets: readonly OffsetToCommit[]
+  /** What changelogs hold before these offsets is needed no more. */
+  readonly forgotten: readonly Processed[]
   /** Tasks whose store did not take the commit: they stop, and what they read goes on coming from the overlay until then. */
   readonly notStored: readonly { readonly task: SealedTask['task']; readonly error: DruseError }[]
 }
@@ -61,7 +64,8 @@ export async function commit(
       if (error !== undefined) notStored.push({ task: sealed.task, error })
     }),
   )
-  return { offsets: offsets.flat(), notStored }
+  const forgotten = commits.flatMap(({ sealed }) => sealed.state.forgotten)
+  return { offsets: offsets.flat(), forgotten, notStored }
 }
 
 /**

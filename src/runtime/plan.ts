@@ -2,7 +2,7 @@
 import { DruseError } from '../errors.ts'
 import type { TopicDescription } from '../kafka/topics.ts'
 import type { NewTopic } from '../ports.ts'
-import type { Region } from '../region/definition.ts'
+import { forgets, type Region } from '../region/definition.ts'
 import { deadLetterTopics, type Graph, type RepartitionNode } from '../topology/graph.ts'
 import { changelogTopic, logOf } from '../topology/internal-topics.ts'
 import { inputTopics, outputNodes, type SubTopology, subTopologies } from '../topology/subtopologies.ts'
@@ -84,7 +84,8 @@ export function makePlan(
       const topic = changelogTopic(graph.application, region.name)
       const count = taskCounts[sub.id] as number
       partitions.set(topic, count)
-      internal.push({ topic, partitions: count, replicationFactor, configs: CHANGELOG_CONFIGS })
+      const configs = forgets(region) ? WINDOW_CHANGELOG_CONFIGS : CHANGELOG_CONFIGS
+      internal.push({ topic, partitions: count, replicationFactor, configs })
     }
   }
   for (const topic of internal) checkInternal(topic, found.get(topic.topic))
@@ -115,6 +116,18 @@ const CHANGELOG_CONFIGS = {
   'cleanup.policy': 'compact',
   'delete.retention.ms': String(7 * 24 * 3_600_000),
   'message.timestamp.type': 'CreateTime',
+}
+
+/**
+ * What retention hides is deleted up to where the region says, in whole segments. Not by age: a window is over when stream
+ * time says so, which may stand for long, or be far behind the clock.
+ */
+const WINDOW_CHANGELOG_CONFIGS = {
+  ...CHANGELOG_CONFIGS,
+  'cleanup.policy': 'compact,delete',
+  'retention.ms': '-1',
+  'retention.bytes': '-1',
+  'segment.bytes': String(50 << 20),
 }
 
 /** A repartition topic has as many partitions as the topics it is read with, else as those that feed it. */
@@ -181,7 +194,7 @@ function checkInternal(topic: NewTopic, found: TopicDescription | undefined): vo
   }
   const wanted = topic.configs['cleanup.policy'] as string
   const policy = found.configs['cleanup.policy']
-  if (policy !== undefined && policy !== wanted) {
+  if (policy !== undefined && !isEnough(policy, wanted)) {
     throw new DruseError(
       'TOPIC_SETTINGS',
       `Internal topic '${topic.topic}' has cleanup.policy=${policy}, it has to be ${wanted}, or records that are still needed are deleted`,
@@ -189,13 +202,20 @@ function checkInternal(topic: NewTopic, found: TopicDescription | undefined): vo
     )
   }
   const retention = found.configs['retention.ms']
-  if (wanted === 'delete' && retention !== undefined && retention !== '-1') {
+  if (policy?.includes('delete') && retention !== undefined && retention !== '-1') {
     throw new DruseError(
       'TOPIC_SETTINGS',
-      `Internal topic '${topic.topic}' has retention.ms=${retention}, it has to be -1: records that wait longer for their task would be deleted`,
+      `Internal topic '${topic.topic}' has retention.ms=${retention}, it has to be -1: records that are needed for longer would be deleted`,
       { topic: topic.topic, retention },
     )
   }
+}
+
+/** A changelog that is compacted alone loses nothing, it only grows. */
+function isEnough(policy: string, wanted: string): boolean {
+  const found = policy.split(',').map((part) => part.trim())
+  const all = wanted.split(',')
+  return found.every((part) => all.includes(part)) && found.includes(all[0] as string)
 }
 
 /** What is allowed, but may lose state: for the log. */

@@ -1,6 +1,6 @@
 /**
  * Deletes from repartition topics what has been processed, off the path of records: they have no retention, so nothing
- * else would.
+ * else would. And from the changelogs of windows what their retention hides, which compaction would keep.
  *
  * A partition is deleted up to an offset that was committed for it, and told here only after EndTxn was answered. No
  * task begins below such an offset again: commits of a task follow each other under the group's generation, so its
@@ -11,12 +11,17 @@
  * Without transactions an offset may go back once: a commit that was given up, because nobody answered in time, may be
  * carried out after the next ones. So what is committed counts only after three time-outs of requests.
  *
+ * Of a changelog it is deleted what the region itself, in the commit before, says that it needs no more; a replay accepts
+ * that the log begins there, and no later: see restore.ts.
+ *
  * Nothing depends on it: a failure is told and tried again with the next round.
  */
 import { CODE, nameOf } from '../kafka/error-codes.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { Again, reasonOf } from '../kafka/retry.ts'
 import type { Connection } from '../ports.ts'
+import { forgets } from '../region/definition.ts'
+import { changelogTopic } from '../topology/internal-topics.ts'
 import type { TopicPartition } from '../types.ts'
 import type { Surroundings } from './surroundings.ts'
 import { shortHash } from './task-metadata.ts'
@@ -58,8 +63,12 @@ export class RepartitionPurge {
     this.#intervalMs = intervalMs
     const { cluster, guarantee, plan } = surroundings
     this.#heldBackMs = guarantee === 'at_least_once' ? LATE_TIME_OUTS * cluster.requestTimeoutMs : 0
-    const { nodes } = plan.graph
-    this.#topics = new Set(nodes.filter((node) => node.kind === 'repartition').map(({ topic }) => topic))
+    const { application, nodes, regions } = plan.graph
+    const forgetful = [...regions.values()].filter(forgets)
+    this.#topics = new Set([
+      ...nodes.filter((node) => node.kind === 'repartition').map(({ topic }) => topic),
+      ...forgetful.map(({ name }) => changelogTopic(application, name)),
+    ])
   }
 
   /** Of a commit whose end was answered; positions in other topics are passed over. */
@@ -169,7 +178,7 @@ export class RepartitionPurge {
       for (const [key, { topic }] of this.#due) if (refused.has(topic)) this.#due.delete(key)
       log.warn(
         { topics: [...refused.keys()].join(), reason: [...new Set(refused.values())].join() },
-        'purge: Kafka refuses to delete what was processed of repartition topics, so they grow; not tried again before the next start. Grant the right to delete in them (operation Delete), or look after them by hand',
+        'purge: Kafka refuses to delete what was processed of repartition topics, or is over in changelogs of windows, so they grow; not tried again before the next start. Grant the right to delete in them (operation Delete), or look after them by hand',
       )
     }
     if (failures.size > 0) {

@@ -10,6 +10,7 @@ import {
   type TopicDescription,
 } from '../kafka/topics.ts'
 import type { Disk, GroupMemberDescription } from '../ports.ts'
+import { forgets } from '../region/definition.ts'
 import { changelogTopic } from '../topology/internal-topics.ts'
 import type { OffsetReset, TopicPartition } from '../types.ts'
 import { allTasks } from './assignor.ts'
@@ -308,14 +309,15 @@ async function keptRegions(
   const parts = tasks.flatMap(({ sub, partition }) =>
     sub.regions.map((region) => {
       const changelog = changelogTopic(application, region.name)
-      return { region: region.name, partition, changelog, topic: changelog }
+      return { region: region.name, partition, changelog, topic: changelog, forgets: forgets(region) }
     }),
   )
   const existing = parts.filter(({ changelog }) => topics.has(changelog))
   const starts = await listOffsets(cluster, existing, 'earliest')
   for (const part of existing) {
     const start = starts.get(partitionKey(part)) as number
-    if (start === 0) continue
+    // What is missing there is found when the region is read.
+    if (start === 0 || part.forgets) continue
     throw new DruseError(
       'CHANGELOG_TRUNCATED',
       `The changelog of region '${part.region}' begins at ${partitionKey(part)}@${start}: entries were deleted from it, so the region cannot be kept. ${RESET}`,

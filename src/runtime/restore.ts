@@ -6,7 +6,10 @@ import type { PartitionReader } from '../kafka/partition-reader.ts'
 import { recordsOf } from '../kafka/read-committed.ts'
 import { listOffsets } from '../kafka/topics.ts'
 import type { Store, Write } from '../ports.ts'
+import { forgets } from '../region/definition.ts'
 import { EntryWrites, type Fingerprint } from '../region/fingerprint.ts'
+import { readStoreValue } from '../region/layout.ts'
+import { FORGOTTEN_SLOT, OperatorTimes } from '../region/operator-times.ts'
 import type { TypedEntries } from '../region/typed.ts'
 import type { TopicPartition } from '../types.ts'
 import { RESET } from './reset-advice.ts'
@@ -54,15 +57,17 @@ export async function replay(
   const { changelog, from, to } = region
   const key = partitionKey(changelog)
   const stable = (await listOffsets(cluster, [changelog], 'latest')).get(key) as number
-  await checkEnds(region, cluster)
+  const isForgetful = forgets(region.entries)
+  let start = await checkEnds(region, cluster)
+  let at = isForgetful ? Math.max(from, start) : from
   const end = region.isSource ? to : Math.max(to, stable)
   let dataBeyond = false
   let records = 0
   let { fingerprint } = region
-  if (from < end) {
-    await reader.read(
+  const read = (): Promise<void> =>
+    reader.read(
       changelog,
-      from,
+      at,
       async ({ batches, nextOffset }) => {
         const writes = new EntryWrites()
         for (const raw of recordsOf(batches)) {
@@ -84,16 +89,29 @@ export async function replay(
           const { task, region: name } = region
           region.progress({ task, region: name, from, position, end: to, records })
         }
+        at = nextOffset
         return nextOffset >= end
       },
       signal,
     )
+  while (at < end) {
+    try {
+      await read()
+    } catch (error) {
+      if (!isForgetful || !DruseError.is(error, 'OFFSET_OUT_OF_RANGE')) throw error
+      // Whoever had the task before deletes what is over while this goes on.
+      start = await logStart(changelog, cluster)
+      if (start <= at) throw error
+      at = start
+    }
   }
+  if (isForgetful && from < to && start > from) assertForgotten(region, start)
   return { dataBeyond, records }
 }
 
-/** What was committed has to be there, from one end to the other. */
-async function checkEnds({ changelog, from, to, region }: RegionReplay, cluster: Cluster): Promise<void> {
+/** What was committed has to be there, from one end to the other. Resolves to where the log starts. */
+async function checkEnds(replayed: RegionReplay, cluster: Cluster): Promise<number> {
+  const { changelog, from, to, region } = replayed
   const key = partitionKey(changelog)
   // A new leader may say less for a moment than what the old one had answered.
   for (let attempt = 0; ; attempt++) {
@@ -109,13 +127,32 @@ async function checkEnds({ changelog, from, to, region }: RegionReplay, cluster:
       { changelog: key, highWatermark: high, committed: to },
     )
   }
-  const start = (await listOffsets(cluster, [changelog], 'earliest')).get(key) as number
-  // Compaction leaves the start where it is; whoever moved it has deleted entries that are nowhere else.
-  if (start > from && from < to) {
-    throw new DruseError(
-      'CHANGELOG_TRUNCATED',
-      `The changelog of region '${region}' begins at ${key}@${start}, but records from ${from} on are needed: they were deleted. ${RESET}`,
-      { changelog: key, logStart: start, needed: from },
-    )
-  }
+  const start = await logStart(changelog, cluster)
+  // Compaction leaves the start where it is; whoever moved it has deleted entries that are nowhere else. Of windows, see below.
+  if (start > from && from < to && !forgets(replayed.entries)) throw begunLater(replayed, start, from)
+  return start
+}
+
+/**
+ * What retention hides is deleted from the changelogs of windows, up to where the region said so in the commit before. Its
+ * last word, which the replay has brought, tells whether that was it.
+ */
+function assertForgotten(region: RegionReplay, start: number): void {
+  const stored = region.store.getSync(region.entries.prefix)
+  const times = new OperatorTimes(stored && readStoreValue(stored).value)
+  const forgotten = times.at(FORGOTTEN_SLOT)
+  if (forgotten < start) throw begunLater(region, start, Math.max(0, forgotten, region.from))
+}
+
+async function logStart(changelog: TopicPartition, cluster: Cluster): Promise<number> {
+  return (await listOffsets(cluster, [changelog], 'earliest')).get(partitionKey(changelog)) as number
+}
+
+function begunLater({ changelog, region }: RegionReplay, start: number, needed: number): DruseError {
+  const key = partitionKey(changelog)
+  return new DruseError(
+    'CHANGELOG_TRUNCATED',
+    `The changelog of region '${region}' begins at ${key}@${start}, but records from ${needed} on are needed: they were deleted. ${RESET}`,
+    { changelog: key, logStart: start, needed },
+  )
 }

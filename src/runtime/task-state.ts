@@ -5,6 +5,7 @@ import type { Clock, Store, Write } from '../ports.ts'
 import type { EntryTable } from '../region/entry-table.ts'
 import type { RegionPart } from '../region/part.ts'
 import type { Destination } from './placement.ts'
+import type { Processed } from './repartition-purge.ts'
 import { RESET } from './reset-advice.ts'
 import type { SealedTask } from './task.ts'
 import { type CommittedRegion, encodeMetadata, type TaskMetadata } from './task-metadata.ts'
@@ -93,7 +94,9 @@ export class TaskState {
   /** The transaction has been answered: overlay, positions and sequence, all in one batch. Returns why it could not. */
   async store(sealed: SealedTask, next: TaskMetadata): Promise<DruseError | undefined> {
     this.#committed = next
-    for (const { part } of this.#regions.values()) part.committed()
+    for (const { key, part } of this.#regions.values()) {
+      part.committed((next.regions[key] as CommittedRegion).position)
+    }
     try {
       for (const { part, store } of this.#regions.values()) {
         if (store === this.#persistent) await part.fingerprintSealed()
@@ -114,6 +117,13 @@ export class TaskState {
     }
     for (const { part } of this.#regions.values()) part.applied()
     return undefined
+  }
+
+  /** Of a commit that was answered: what its regions' changelogs hold before these offsets is needed no more. */
+  get forgotten(): Processed[] {
+    return [...this.#regions.values()].flatMap(({ part, changelog: { topic, partition } }) =>
+      part.forgotten > 0 ? [{ topic, partition, offset: part.forgotten }] : [],
+    )
   }
 
   /** After a failed store: no more commits of this task. */

@@ -383,7 +383,7 @@ export class Worker {
     if ('error' in outcome) return outcome
     this.counts.commits += 1
     this.#failuresInARow = 0
-    this.#purge.committed(outcome.offsets)
+    this.#purge.committed([...outcome.offsets, ...outcome.forgotten])
     for (const { task, error } of outcome.notStored) {
       const slot = this.#tasks.slot(task.name)
       if (slot !== undefined) this.#tasks.failIfCurrent(slot, task, error)

@@ -129,7 +129,7 @@ async function play<K>(
         break
       case 'committed':
         if (sealed === undefined) break
-        part.committed()
+        part.committed(0)
         model.isCommitted = true
         break
       case 'writing':

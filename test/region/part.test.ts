@@ -171,7 +171,7 @@ for (const [body, make] of Object.entries(BODIES)) {
       part.put('b', 9)
       const reader = (before[0] as AsyncIterable<unknown>)[Symbol.asyncIterator]()
       expect(await reader.next()).toEqual({ done: false, value: ['a', 1] })
-      part.committed()
+      part.committed(0)
       await apply(part, sealed, store)
       await settle(part, store)
       part.mark()
@@ -350,7 +350,7 @@ for (const [body, make] of Object.entries(BODIES)) {
         part.put('a', 3)
         part.put('d', 3)
         expect(await look()).toEqual(old)
-        part.committed()
+        part.committed(0)
         const fresh = [2, undefined, 2, 'a,2 c,2', 'c,2', 'c,2']
         expect(await look()).toEqual(fresh)
         await apply(part, sealed, store)
@@ -363,7 +363,7 @@ for (const [body, make] of Object.entries(BODIES)) {
       test('a committed range is a snapshot, too', async () => {
         part.put('a', 1)
         const sealed = part.seal()
-        part.committed()
+        part.committed(0)
         const range = part.committedRange({})
         await apply(part, sealed, store)
         part.put('a', 2)

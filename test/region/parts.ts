@@ -98,7 +98,7 @@ export async function apply<K, V>(part: RegionPart<K, V>, sealed: EntryTable, st
 /** Everything at rest in the store. */
 export async function settle<K, V>(part: RegionPart<K, V>, store: Store): Promise<void> {
   const sealed = part.seal()
-  part.committed()
+  part.committed(0)
   await apply(part, sealed, store)
 }
 

@@ -273,17 +273,24 @@ describe('against a plain model, with default retention', () => {
       key: sessionWindowed(string),
       model: (records: readonly Sent<string, number>[]) => closedSessions(records, 9),
     },
+    // What was passed on is final, though it is still there.
+    'sessions that are kept for longer': {
+      windows: sessionWindows({ inactivityGapMs: 9, graceMs }),
+      key: sessionWindowed(string),
+      model: (records: readonly Sent<string, number>[]) => closedSessions(records, 9),
+      retentionMs: 1_000,
+    },
   }
 
   test.each(Object.entries(KINDS))(
     '%s: every result once, with restarts in between',
-    async (_, { windows, key, model }) => {
+    async (_, { windows, key, model, ...options }) => {
       const topology = (): Topology => {
         const t = new Topology('job')
         const grouped = t.stream('in', serdes).groupByKey()
         const windowed =
           windows.kind === 'session' ? grouped.windowedBy(windows) : grouped.windowedBy(windows)
-        windowed.emitStrategy('onWindowClose').count('counts').toStream().to('out')
+        windowed.emitStrategy('onWindowClose').count('counts', options).toStream().to('out')
         return t
       }
       await stage.topics('in', 'out')
