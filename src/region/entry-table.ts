@@ -99,9 +99,7 @@ export class EntryTable {
     storeValueInto(this.#bytes, place + LENGTH_BYTES, check, timestamp, bytes)
     if (value === null) this.#bytes[place + LENGTH_BYTES] = NO_ENTRY
     if (this.#byKey !== undefined && !this.#places.has(id)) this.#byKey.add(id)
-    if (this.#byTime !== undefined && value !== null && id !== '') {
-      this.#byTime.add((this.#timeOrder as TimeOrder).placeOf(id, value))
-    }
+    this.#addTime(id, value)
     this.#places.set(id, place)
   }
 
@@ -120,10 +118,16 @@ export class EntryTable {
   reset(id: string, place: Place | undefined): void {
     if (place !== undefined) {
       this.#places.set(id, place)
+      this.#addTime(id, this.value(place))
       return
     }
     this.#places.delete(id)
     this.#byKey?.delete(id)
+  }
+
+  #addTime(id: string, value: Uint8Array | null): void {
+    if (this.#byTime === undefined || value === null || id === '') return
+    this.#byTime.add((this.#timeOrder as TimeOrder).placeOf(id, value))
   }
 
   #append(length: number): Place {
