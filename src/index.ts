@@ -81,6 +81,16 @@ export * from './serde/index.ts'
 export { levelDisk, type MemoryDisk, memoryDisk } from './store/index.ts'
 export { consoleLogger, silentLogger, systemClock, systemRandom } from './system.ts'
 export type { CallContext, RetryOptions } from './topology/async-call.ts'
+export type { DescribeFormat } from './topology/describe.ts'
+export type {
+  DescribedGlobalRegion,
+  DescribedOperator,
+  DescribedRegion,
+  DescribedSink,
+  DescribedSource,
+  DescribedSubTopology,
+  TopologyDescription,
+} from './topology/description.ts'
 export type { TimestampRule } from './topology/graph.ts'
 export { type JoinWindows, joinWindows } from './topology/join-windows.ts'
 export type { Around, Middleware, OperatorInfo } from './topology/middleware.ts'

@@ -4,8 +4,9 @@ import { DruseError } from '../errors.ts'
 import type { Logger } from '../ports.ts'
 import type { DeadLetterChoice } from '../runtime/dead-letter-topic.ts'
 import type { ResetPosition } from '../runtime/reset-plan.ts'
+import type { DescribeFormat } from '../topology/describe.ts'
 
-export const USAGE = `Usage: druse describe MODULE
+export const USAGE = `Usage: druse describe MODULE [options]
        druse run MODULE [options]
        druse reset MODULE [options]
        druse dlq list TOPIC|MODULE [options]
@@ -15,6 +16,7 @@ MODULE is the path of a JavaScript or TypeScript module that exports a Topology,
 It may export 'options' too: those of new Druse(…), or a function that returns them.
 
 describe   prints sub-topologies, operators, regions and topics
+  --format FORMAT      text, json or mermaid (default: text)
 run        runs the application until SIGINT or SIGTERM, then commits what is done and leaves the group
   --brokers LIST       on Kafka: HOST:PORT[,HOST:PORT…], instead of the wire in the options
   --embedded DIR       on an embedded broker that keeps its topics in DIR, instead of the wire in the options
@@ -84,12 +86,13 @@ export interface ReplayArguments extends DlqArguments {
 export type Command =
   | { readonly name: 'help' }
   | { readonly name: 'version' }
-  | { readonly name: 'describe'; readonly module: string }
+  | { readonly name: 'describe'; readonly module: string; readonly format: DescribeFormat }
   | { readonly name: 'run'; readonly module: string; readonly with: RunArguments }
   | { readonly name: 'reset'; readonly module: string; readonly with: ResetArguments }
   | { readonly name: 'dlq list'; readonly what: string; readonly with: DlqArguments }
   | { readonly name: 'dlq replay'; readonly what: string; readonly with: ReplayArguments }
 
+const FORMATS: readonly DescribeFormat[] = ['text', 'json', 'mermaid']
 const LEVELS: readonly (keyof Logger)[] = ['debug', 'info', 'warn', 'error']
 const KAFKA = ['brokers', 'embedded', 'log-level'] as const
 const POSITIONS = ['to-earliest', 'to-latest', 'to-offset', 'shift-by', 'to-datetime', 'by-duration'] as const
@@ -97,7 +100,7 @@ const RESET = [...POSITIONS, 'topic', 'keep-state', 'state-dir', 'force', 'dry-r
 const CHOICE = ['code', 'topic', 'at'] as const
 /** Which options a command takes. */
 const OPTIONS = {
-  describe: [],
+  describe: ['format'],
   run: [...KAFKA, 'registry', 'state-dir'],
   reset: [...KAFKA, ...RESET],
   'dlq list': [...KAFKA, ...CHOICE],
@@ -118,7 +121,7 @@ export function parseCommand(args: readonly string[]): Command {
   if (module === undefined) throw invalid(`'${name}' needs the path of a module`)
   if (rest.length > 0) throw invalid(`'${name}' takes one module, not also ${rest.join(' ')}`)
   checkOptions(name, values)
-  if (name === 'describe') return { name, module }
+  if (name === 'describe') return { name, module, format: formatOf(values) }
   const dirs = values['state-dir'] ?? []
   const kafka = kafkaOf(values)
   if (name === 'run') {
@@ -157,6 +160,12 @@ function checkOptions(name: keyof typeof OPTIONS, values: Values): void {
     const owners = Object.entries(OPTIONS).filter(([, own]) => own.some((one) => one === option))
     throw invalid(`--${option} is an option of ${owners.map(([owner]) => `'${owner}'`).join(' and ')}`)
   }
+}
+
+function formatOf({ format = 'text' }: Values): DescribeFormat {
+  const known = FORMATS.find((one) => one === format)
+  if (known !== undefined) return known
+  throw invalid(`--format ${format} is none of ${FORMATS.join(', ')}`)
 }
 
 function kafkaOf(values: Values): KafkaArguments {
@@ -229,6 +238,7 @@ function parse(args: readonly string[]) {
       args: [...args],
       allowPositionals: true,
       options: {
+        format: { type: 'string' },
         brokers: { type: 'string' },
         embedded: { type: 'string' },
         registry: { type: 'string' },

@@ -39,7 +39,7 @@ async function perform(command: Command): Promise<void> {
     case 'version':
       return print(`${await version()}\n`)
     case 'describe':
-      return print((await loadModule(command.module)).topology.describe())
+      return print((await loadModule(command.module)).topology.describe(command.format))
     case 'run':
       // Before the module is loaded, so that a signal meanwhile is not lost.
       return run(stopSignal(), command.module, command.with, print)

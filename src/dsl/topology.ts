@@ -5,7 +5,7 @@ import { orderByKeys } from '../region/time-order.ts'
 import { WINDOW_KEYS, windowStoreKey } from '../region/timed-keys.ts'
 import type { Windowed } from '../serde/windowed.ts'
 import { AutoName, GraphBuilder } from '../topology/builder.ts'
-import { describe } from '../topology/describe.ts'
+import { type DescribeFormat, describe } from '../topology/describe.ts'
 import type { Graph, SourceNode, TimestampRule } from '../topology/graph.ts'
 import type { Middleware } from '../topology/middleware.ts'
 import { checkMs } from '../topology/windows.ts'
@@ -249,8 +249,8 @@ export class Topology {
     return this.#builder.build()
   }
 
-  /** Sub-topologies, operators, regions and topics, as text. */
-  describe(): string {
-    return describe(this.build())
+  /** Sub-topologies, operators, regions and topics. Default as text. Errors: TOPOLOGY_INVALID. */
+  describe(format: DescribeFormat = 'text'): string {
+    return describe(this.build(), format)
   }
 }

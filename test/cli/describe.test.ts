@@ -20,6 +20,13 @@ test('describes the flights job', async () => {
   expect(out).toContain('Operator delay-stats: process (regions: delays, airports)')
 })
 
+test('as data, and as a diagram', async () => {
+  const json = await druse('describe', fixture('words.ts'), '--format', 'json')
+  expect(JSON.parse(json.out)).toMatchObject({ application: 'words', globalRegions: [] })
+  const diagram = await druse('describe', fixture('words.ts'), '--format=mermaid')
+  expect(diagram.out).toMatch(/^flowchart TD\n/)
+})
+
 test.each([
   ['a file that is not there', 'nowhere.ts', 'MODULE_NOT_FOUND'],
   ['a directory', '.', 'MODULE_NOT_FOUND'],
@@ -51,6 +58,8 @@ test.each([
   ['an option without its value', ['run', 'a.ts', '--state-dir']],
   ['an empty value', ['run', 'a.ts', '--state-dir=']],
   ['an empty list', ['run', 'a.ts', '--brokers=']],
+  ['an unknown format', ['describe', 'a.ts', '--format', 'svg']],
+  ['a format of another command', ['run', 'a.ts', '--format', 'json']],
   ['an unknown level', ['run', 'a.ts', '--log-level', 'loud']],
 ])('%s is wrong usage', async (_, args) => {
   const ended = await druse(...args)

@@ -364,7 +364,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'runtime/input-queue.ts',
-        find: 'return this.#peekRaw()?.offset ?? this.#damage?.offset ?? this.#fetched',
+        find: 'return this.#head?.raw.offset ?? this.#peekRaw()?.offset ?? this.#damage?.offset ?? this.#fetched',
         replace: 'return this.#fetched',
       },
     ],
@@ -410,9 +410,10 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'region/range.ts',
-        find: 'if (isWithin(id) && !newest.has(id)) newest.set(id, (overlay as EntryTable).value(place))',
+        find: `if (isWithin(id) && !newest.has(id) && !isLeftOut(id))
+        newest.set(id, (overlay as EntryTable).value(place))`,
         replace: `const value = (overlay as EntryTable).value(place)
-      if (value !== null && isWithin(id) && !newest.has(id)) newest.set(id, value)`,
+      if (value !== null && isWithin(id) && !newest.has(id) && !isLeftOut(id)) newest.set(id, value)`,
       },
     ],
   },
@@ -551,8 +552,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'region/part.ts',
-        find: 'return this.#read(this.#entries.byteRange(bounds), [this.#sealedIsCommitted ? this.#sealed : undefined])',
-        replace: 'return this.#read(this.#entries.byteRange(bounds), [this.#current, this.#sealed])',
+        find: 'return this.#read(range, [this.#sealedIsCommitted ? this.#sealed : undefined], isOver)',
+        replace: 'return this.#read(range, [this.#current, this.#sealed], isOver)',
       },
     ],
   },

@@ -298,3 +298,95 @@ describe('sub-topologies', () => {
     expect(t.describe()).not.toContain('nobodys')
   })
 })
+
+describe('in other forms', () => {
+  const t = new Topology('shown')
+  t.globalRegion('names', { topic: 'people', ...strings })
+  t.stream('in', strings)
+    .groupBy('by-value', (value) => value)
+    .count('counts')
+    .toStream()
+    .to(() => 'out', { partitioner: () => 0 })
+
+  test('as data', () => {
+    const repartition = 'shown-by-value-repartition'
+    expect(JSON.parse(t.describe('json'))).toEqual({
+      application: 'shown',
+      globalRegions: [
+        { name: 'names', topic: 'people', store: 'persistent', key: 'string', value: 'string' },
+      ],
+      subTopologies: [
+        {
+          id: 0,
+          sources: [
+            { name: 'from-in-0', topics: ['in'], key: 'string', value: 'string', to: ['selectKey-1'] },
+          ],
+          nodes: [
+            { name: 'selectKey-1', operator: 'selectKey', regions: [], to: ['by-value'] },
+            {
+              name: 'by-value',
+              topic: repartition,
+              isPartitioned: false,
+              key: 'string',
+              value: 'string',
+              to: [],
+            },
+          ],
+          regions: [],
+        },
+        {
+          id: 1,
+          sources: [
+            { name: 'by-value', topics: [repartition], key: 'string', value: 'string', to: ['counts'] },
+          ],
+          nodes: [
+            { name: 'counts', operator: 'aggregate', regions: ['counts'], to: ['to-4'] },
+            { name: 'to-4', topic: null, isPartitioned: true, key: 'string', value: 'int64', to: [] },
+          ],
+          regions: [
+            {
+              name: 'counts',
+              changelog: 'shown-counts-changelog',
+              store: 'persistent',
+              key: 'string',
+              value: 'int64',
+            },
+          ],
+        },
+      ],
+    })
+  })
+
+  test('as a diagram', () => {
+    expect(t.describe('mermaid')).toMatchInlineSnapshot(`
+      "flowchart TD
+        n11[/"chosen per record"/]
+        n3[/"in"/]
+        n1[/"people"/]
+        n6[/"shown-by-value-repartition"/]
+        n0[("names")]
+        subgraph s0["Sub-topology 0"]
+          n2(["from-in-0"])
+          n4["selectKey-1"]
+          n5(["by-value"])
+        end
+        subgraph s1["Sub-topology 1"]
+          n7(["by-value"])
+          n9[("counts")]
+          n8["counts: aggregate"]
+          n10(["to-4"])
+        end
+        n1 --> n0
+        n3 --> n2
+        n2 --> n4
+        n4 --> n5
+        n5 --> n6
+        n6 --> n7
+        n7 --> n8
+        n8 --> n10
+        n8 -.- n9
+        n10 --> n11
+      "
+    `)
+  })
+})
