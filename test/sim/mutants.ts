@@ -109,8 +109,8 @@ export const MUTANTS: readonly Mutant[] = [
       { file: COMMIT, find: '  await writer.end()\n\n  const notStored', replace: '  const notStored' },
       {
         file: COMMIT,
-        find: '  return { offsets: offsets.flat(), notStored }',
-        replace: '  await writer.end()\n  return { offsets: offsets.flat(), notStored }',
+        find: '  return { offsets: offsets.flat(), forgotten, notStored }',
+        replace: '  await writer.end()\n  return { offsets: offsets.flat(), forgotten, notStored }',
       },
     ],
   },
