@@ -153,8 +153,10 @@ describe('dirty tasks', () => {
     const [one_, two] = [decodeMetadata(a?.metadata ?? '', 'a'), decodeMetadata(b?.metadata ?? '', 'b')]
     expect(b?.offset).toBe(0)
     expect(one_.sequence).toBeGreaterThan(0)
-    const shared = { offset: 0, topic: '' }
+    // The partition's own.
+    const shared = { offset: 0, topic: '', partitionTimeMs: 0 }
     expect(two.topic).not.toBe(one_.topic)
+    expect([one_.partitionTimeMs > 0, two.partitionTimeMs]).toEqual([true, -1])
     expect({ ...two, ...shared }).toEqual({ ...one_, ...shared })
   })
 
