@@ -1,17 +1,25 @@
-/** Looks at what the application has committed while a run is on, by a client of its own. */
-import { type Admin, Kafka, logLevel } from 'kafkajs'
+/**
+ * Looks at what the application has committed while a run is on. It asks as the application does, for stable offsets:
+ * Kafka 4 answers all others as of the high watermark that its coordinator knows, and after a restart of the broker that
+ * may be long ago (GroupCoordinatorService reads, where for stable ones it writes).
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { kafkaWire, silentLogger, systemClock } from '../../src/index.ts'
+import { Cluster } from '../../src/kafka/cluster.ts'
+import { committedOffsets, describeTopics } from '../../src/kafka/topics.ts'
 import { applicationOf, creditsOf, topicsOf } from './names.ts'
 import { type CommittedInput, OffsetLaw, parseCommitted } from './offset-law.ts'
 import { Verdict } from './verdict.ts'
 
+const BUDGET_MS = 3_000
+const LOOKS = 50
+const LOOK_MS = 20
+
 export class OffsetSampler {
   readonly #verdict: Verdict
   readonly #law: OffsetLaw
-  readonly #kafka: Kafka
+  readonly #cluster: Cluster
   readonly #prefix: string
-  #admin: Admin | undefined
-  /** What the admin has been asked for alone. */
-  readonly #asked = new Set<string>()
   #samples = 0
 
   constructor(
@@ -21,13 +29,12 @@ export class OffsetSampler {
     this.#prefix = prefix
     this.#verdict = verdict
     this.#law = new OffsetLaw(verdict)
-    this.#kafka = new Kafka({
-      brokers: brokers.split(','),
-      clientId: 'sampler',
-      logLevel: logLevel.NOTHING,
-      requestTimeout: 3_000,
-      connectionTimeout: 1_000,
-      retry: { retries: 0 },
+    this.#cluster = new Cluster({
+      wire: kafkaWire({ brokers: brokers.split(','), clientId: 'sampler' }),
+      clock: systemClock,
+      log: silentLogger,
+      requestTimeoutMs: BUDGET_MS,
+      retryBudgetMs: BUDGET_MS,
     })
   }
 
@@ -40,56 +47,41 @@ export class OffsetSampler {
     return this.#samples
   }
 
-  /** Looks once. Undefined: brokers did not answer. */
+  /** Looks once. Undefined: brokers did not answer, or a transaction went on holding offsets. */
   async sample(): Promise<readonly CommittedInput[] | undefined> {
-    let committed: CommittedInput[]
-    try {
-      committed = await this.#read()
-    } catch {
-      await this.close()
-      return undefined
-    }
+    const committed = await this.#read().catch(() => undefined)
+    if (committed === undefined) return undefined
     this.#samples += 1
     this.#law.judge(committed)
     return committed
   }
 
   async close(): Promise<void> {
-    const admin = this.#admin
-    this.#admin = undefined
-    this.#asked.clear()
-    await admin?.disconnect().catch(() => {})
+    this.#cluster.close()
   }
 
-  async #read(): Promise<CommittedInput[]> {
-    if (this.#admin === undefined) {
-      const admin = this.#kafka.admin()
-      await admin.connect()
-      this.#admin = admin
-    }
-    const known = new Set(await this.#admin.listTopics())
-    const read = [...topicsOf(this.#prefix).inputs, creditsOf(this.#prefix)].filter(({ topic }) =>
-      known.has(topic),
+  async #read(): Promise<CommittedInput[] | undefined> {
+    const wanted = [...topicsOf(this.#prefix).inputs, creditsOf(this.#prefix)]
+    const known = await describeTopics(
+      this.#cluster,
+      wanted.map(({ topic }) => topic),
     )
-    const topics = read.map(({ topic }) => topic)
-    const groupId = applicationOf(this.#prefix)
-    // kafkajs asks for the partitions that it knows of; of topics that are new to it together it may miss some.
-    for (const topic of topics.filter((topic) => !this.#asked.has(topic))) {
-      await this.#admin.fetchOffsets({ groupId, topics: [topic] })
-      this.#asked.add(topic)
+    const inputs = wanted
+      .filter(({ topic }) => known.has(topic))
+      .flatMap(({ topic, partitions }) =>
+        Array.from({ length: partitions }, (_, partition) => ({ topic, partition })),
+      )
+    for (let look = 0; look < LOOKS; look++) {
+      const found = await committedOffsets(this.#cluster, applicationOf(this.#prefix), inputs, BUDGET_MS)
+      if (found.every(({ offset }) => offset !== 'unstable')) {
+        return found.flatMap(({ topic, partition, offset, metadata }) =>
+          typeof offset === 'number'
+            ? (parseCommitted(topic, partition, offset, metadata, this.#verdict) ?? [])
+            : [],
+        )
+      }
+      await pause(LOOK_MS)
     }
-    const found = await this.#admin.fetchOffsets({ groupId, topics })
-    for (const { topic, partitions } of read) {
-      const count = found.find((one) => one.topic === topic)?.partitions.length
-      if (count !== partitions) throw new Error(`kafkajs asked for ${count} partitions of ${topic}`)
-    }
-    return found.flatMap(({ topic, partitions }) =>
-      partitions
-        .filter(({ offset }) => Number(offset) >= 0)
-        .flatMap(
-          ({ partition, offset, metadata }) =>
-            parseCommitted(topic, partition, Number(offset), metadata ?? '', this.#verdict) ?? [],
-        ),
-    )
+    return undefined
   }
 }
