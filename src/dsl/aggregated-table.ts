@@ -4,7 +4,7 @@ import type { Fold } from '../topology/fold.ts'
 import type { NodeId, SyncNode } from '../topology/graph.ts'
 import { fanOut } from '../topology/steps.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
-import type { Place } from './place.ts'
+import { type Place, requireOneTopology } from './place.ts'
 import { regionView, Table } from './table.ts'
 
 /** A grouped stream, and how a value of it is added to the aggregate. */
@@ -51,6 +51,7 @@ export function addAggregation<K>(
   bind: (input: AggregationInput<K>, index: number) => SyncNode['bind'],
 ): NodeId {
   const { builder } = firstOf(inputs).place
+  for (const { place } of inputs) requireOneTopology({ builder }, place, `cogroup '${name}'`)
   const nodes = inputs.map((input, index) =>
     builder.add({
       kind: 'operator',

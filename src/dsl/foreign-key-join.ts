@@ -19,6 +19,7 @@ import {
   subscriptionSerde,
 } from '../topology/foreign-key-messages.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
+import { requireOneTopology } from './place.ts'
 import { type AnyTable, type Table, tableOf } from './table.ts'
 
 export interface ForeignKeyJoinOptions<K, V, KF, VF, VO> extends RegionOptions<K, VO> {
@@ -43,6 +44,7 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
   }: ForeignKeyJoinOptions<K, V, KF, VF, VO> & { readonly name: Name; readonly isLeft: boolean },
 ): Table<Name, K, VO> {
   const { builder } = left.origin.place
+  requireOneTopology({ builder }, right.origin.place, `join '${name}'`)
   const { store = 'persistent' } = options
   const key = options.key ?? known(left, 'key', name)
   const foreignKeys = known(right, 'key', name)

@@ -49,3 +49,16 @@ export function serdeOf<K, V, Part extends 'key' | 'value'>(
   if (serde !== undefined) return serde
   throw new DruseError('TOPOLOGY_INVALID', `${where} does not know the ${part} serde: give { ${part}: … }`)
 }
+
+/** Nodes are known by numbers, which mean others in another topology. Errors: TOPOLOGY_INVALID. */
+export function requireOneTopology(
+  own: { readonly builder: GraphBuilder },
+  other: { readonly builder: GraphBuilder },
+  what: string,
+): void {
+  if (own.builder === other.builder) return
+  throw new DruseError(
+    'TOPOLOGY_INVALID',
+    `${what} takes a stream or table of topology '${other.builder.application}' into topology '${own.builder.application}': begin both at one Topology`,
+  )
+}

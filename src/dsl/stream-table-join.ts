@@ -2,7 +2,7 @@ import { AutoName } from '../topology/builder.ts'
 import type { NodeId } from '../topology/graph.ts'
 import { bindStreamTableJoin, type StreamTableJoinOptions } from '../topology/stream-table-join.ts'
 import { GlobalTable } from './global-table.ts'
-import type { Place } from './place.ts'
+import { type Place, requireOneTopology } from './place.ts'
 import type { AnyTable } from './table.ts'
 
 export type LookedUp = AnyTable<unknown, unknown> | GlobalTable<string, unknown, unknown>
@@ -16,6 +16,7 @@ export function addStreamTableJoin(
   const operator = isLeft ? 'leftJoin' : 'join'
   if (table instanceof GlobalTable) {
     const { name } = table.region
+    builder.requireRegions(operator, [table.region])
     return builder.add({
       kind: 'operator',
       operator,
@@ -33,6 +34,7 @@ export function addStreamTableJoin(
       }),
     })
   }
+  requireOneTopology({ builder }, table.origin.place, operator)
   const view = table.origin.view()
   return builder.add({
     kind: 'operator',

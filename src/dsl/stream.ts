@@ -23,7 +23,15 @@ import { addDeduplicate, type DeduplicateOptions } from './deduplicate.ts'
 import type { GlobalTable } from './global-table.ts'
 import { GroupedStream } from './grouped-stream.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
-import { type Fn, type Partitioning, type Place, requireKeyed, type Serdes, serdeOf } from './place.ts'
+import {
+  type Fn,
+  type Partitioning,
+  type Place,
+  requireKeyed,
+  requireOneTopology,
+  type Serdes,
+  serdeOf,
+} from './place.ts'
 import {
   type AddedOptions,
   addProcessor,
@@ -148,6 +156,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   merge<P2 extends Partitioning>(
     other: Stream<K, V, P2>,
   ): Stream<K, V, [P, P2] extends ['keyed', 'keyed'] ? 'keyed' : 'rekeyed'> {
+    requireOneTopology(this.place, other.place, 'merge')
     const node = this.place.builder.add({
       kind: 'operator',
       operator: 'merge',
@@ -483,6 +492,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       StreamJoined<string, K, V, unknown>,
     ]
     const right = other.place as Place<K, unknown>
+    requireOneTopology(this.place, right, `join '${joined.name}'`)
     for (const place of [this.place, right]) requireKeyed(place, `join '${joined.name}'`)
     const node = addStreamJoin(this.place, right, windows, joined, { isOuter, joiner })
     const key = joined.key ?? this.place.serdes.key

@@ -23,7 +23,7 @@ import { type Derive, derivedView, regionView, type TableView } from '../topolog
 import { type ForeignKeyJoinOptions, foreignKeyJoin } from './foreign-key-join.ts'
 import { GroupedTable } from './grouped-table.ts'
 import { addRegion, type Materialized, type RegionOptions } from './materialized.ts'
-import type { Fn, Place, Serdes } from './place.ts'
+import { type Fn, type Place, requireOneTopology, type Serdes } from './place.ts'
 import { Stream } from './stream.ts'
 import { type SuppressedOptions, type Suppression, suppressed } from './suppressed-table.ts'
 
@@ -329,6 +329,7 @@ export class Table<Name extends string | undefined, K, V> {
     materialized: Materialized<string, K, VO> | undefined,
   ): Table<string | undefined, K, VO> {
     const { builder, serdes } = this.origin.place
+    requireOneTopology({ builder }, other.origin.place, `${kind} join of tables`)
     const known = { ...(serdes.key && { key: serdes.key }) }
     const region = materialized && addRegion({ builder, serdes: known }, materialized)
     if (kind !== 'inner') this.origin.sendOldValues(true)

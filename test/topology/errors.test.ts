@@ -1,6 +1,6 @@
 /** What is wrong with a topology is said when it is made, with what to do about it. */
 import { describe, expect, test } from 'vitest'
-import { avro, DruseError, int64, json, type Region, string, Topology } from '../../src/index.ts'
+import { avro, DruseError, int64, joinWindows, json, type Region, string, Topology } from '../../src/index.ts'
 import type { TopicDescription } from '../../src/kafka/topics.ts'
 import { makePlan } from '../../src/runtime/plan.ts'
 
@@ -312,5 +312,40 @@ describe('partitioning', () => {
         "repartition('r'): partitions must be a whole number from 1",
       )
     }
+  })
+})
+
+describe('streams and tables of two topologies', () => {
+  const here = topology()
+  const other = new Topology('other')
+  const far = other.stream('far', strings)
+  const near = here.stream('near', strings)
+  const nearTable = here.table('near-table', { ...strings, name: 'near' })
+  const farTable = other.table('far-table', { ...strings, name: 'far' })
+  const windows = joinWindows({ timeDifferenceMs: 1, graceMs: 0 })
+  const first = (value: string): string => value
+
+  test.each<[string, () => unknown]>([
+    ['merge', () => near.merge(far)],
+    ['join of streams', () => near.join(far, first, windows, { name: 'pairs' })],
+    ['stream with table', () => near.join(farTable, first)],
+    ['stream with global table', () => near.join(other.globalTable('names', strings), first, first)],
+    ['tables', () => nearTable.join(farTable, first)],
+    [
+      'foreign keys',
+      () =>
+        nearTable.joinOnForeignKey('by-name', farTable, { foreignKey: first, joiner: first, value: string }),
+    ],
+    [
+      'cogroup',
+      () =>
+        near
+          .groupByKey()
+          .cogroup<string>((all) => all)
+          .cogroup(far.groupByKey(), (all) => all)
+          .aggregate('all', () => '', { value: string }),
+    ],
+  ])('%s: refused, for numbers of nodes mean others there', (_, build) => {
+    expect(refusal(build)).toMatch(/of topology|not of this topology/)
   })
 })
