@@ -238,7 +238,11 @@ export class Fetcher {
   #later(reading: Reading): void {
     reading.node = undefined
     reading.notBeforeMs = this.#cluster.clock.monotonicMs() + RETRY_MS
-    this.#cluster.clock.wake(RETRY_MS, () => this.#driveUnlessClosed())
+    // Nothing else may come to drive it, and a timer may go off a little early.
+    this.#cluster.clock.wake(RETRY_MS, () => {
+      reading.notBeforeMs = 0
+      this.#driveUnlessClosed()
+    })
   }
 }
 

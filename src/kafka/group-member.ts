@@ -81,13 +81,13 @@ export class GroupMember {
   async confirm(): Promise<boolean | undefined> {
     if (this.#end === undefined) return undefined
     const code = await this.#heartbeat()
-    if (this.#end === undefined || code === undefined || MOVED.has(code)) return undefined
+    if (this.#end === undefined) return undefined
     if (code === CODE.UNKNOWN_MEMBER_ID) this.#memberId = ''
     if (code === CODE.UNKNOWN_MEMBER_ID || code === CODE.ILLEGAL_GENERATION) {
       this.lose(nameOf(code))
       return false
     }
-    return true
+    return code === CODE.NONE || code === CODE.REBALANCE_IN_PROGRESS ? true : undefined
   }
 
   /** Leaves the group unless told to stay (its partitions then wait for it until the session is over). Calls no handler. */

@@ -22,8 +22,9 @@ import { firstPlace, type TimeOrder, timeAt } from './time-order.ts'
 /** Of a retention: how finely is known what stands where in the changelog. */
 const STRETCHES = 8
 
-/** Taken out of the store with one commit. */
+/** Taken out of the store with one commit; and so many for each entry that the commit writes, or they would pile up. */
 const REMOVED_MAX = 1_000
+const REMOVED_PER_WRITTEN = 2
 
 const NOTHING = Buffer.alloc(0)
 
@@ -244,11 +245,12 @@ export class TimeIndex {
       this.#oldestMs = Math.min(this.#oldestMs, oldestMs)
       return { ids, places }
     }
+    const most = Math.max(REMOVED_MAX, REMOVED_PER_WRITTEN * sealed.size)
     const gte = this.#placeKey(this.#oldestMs > 0 ? firstPlace(this.#oldestMs) : '')
     for await (const [key] of store.range({ gte, lt: afterPrefix(indexPrefix) as Buffer })) {
       const place = idOf(key.subarray(indexPrefix.length))
       const timeMs = timeAt(place)
-      if (timeMs > overMs || ids.length === REMOVED_MAX) {
+      if (timeMs > overMs || ids.length >= most) {
         oldestMs = Math.min(oldestMs, timeMs)
         break
       }

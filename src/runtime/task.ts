@@ -231,8 +231,9 @@ export class Task {
     if (this.#busy !== undefined || this.#hasFailed) return undefined
     const dueInMs = this.#time.dueInMs(this.#isIdle)
     if (this.#waitingSinceMs === undefined) return dueInMs
-    const waitMs = Math.max(0, this.#waitingSinceMs + this.#maxTaskIdleMs - this.#clock.monotonicMs())
-    return Math.min(dueInMs ?? waitMs, waitMs)
+    const waitMs = this.#waitingSinceMs + this.#maxTaskIdleMs - this.#clock.monotonicMs()
+    // Once it is over, something else holds the task up.
+    return waitMs <= 0 ? dueInMs : Math.min(dueInMs ?? waitMs, waitMs)
   }
 
   /** What the clock has come to. Returns false when there is nothing; else as `processNext`. */
@@ -383,7 +384,10 @@ export class Task {
       this.#waitingSinceMs = undefined
       return lowest
     }
-    if (isBehind) return undefined
+    if (isBehind) {
+      this.#waitingSinceMs = undefined
+      return undefined
+    }
     if (this.#maxTaskIdleMs === 0) return lowest
     const nowMs = this.#clock.monotonicMs()
     this.#waitingSinceMs ??= nowMs

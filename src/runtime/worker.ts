@@ -549,7 +549,8 @@ export class Worker {
   async #tellWhenOwned(slot: Slot): Promise<void> {
     const { error } = slot
     const { clock } = this.#surroundings
-    const isFailing = (): boolean => !this.#closing && slot.status === 'failing' && slot.error === error
+    const isOver = (): boolean => this.#closing || this.#hurry.signal.aborted
+    const isFailing = (): boolean => !isOver() && slot.status === 'failing' && slot.error === error
     while (isFailing()) {
       if ((await this.#member.confirm()) === true) {
         if (!isFailing()) return

@@ -91,9 +91,11 @@ export function compile(sub: SubTopology, host: TaskHost): Map<string, CompiledS
     const { call } = node
     const operator = new AsyncOperator(node.name, call, host)
     const whole = callAtTurn(operator, fanOut(childrenOf(node, 'whole')), host.signal)
-    // What a call behind it reads may be what this one writes.
-    const isPure = call.regions.every(({ kind }) => kind === 'global')
-    const behind = isPure ? optional(childrenOf(node, 'ahead')) : undefined
+    // What it reads may be written by a record before it, by another operator or by a timer, until its turn has come.
+    if (call.regions.some(({ kind }) => kind !== 'global')) {
+      return { whole, atTurn: whole, ahead: undefined }
+    }
+    const behind = optional(childrenOf(node, 'ahead'))
     const next = fanOut(childrenOf(node, behind === undefined ? 'whole' : 'atTurn'))
     return {
       whole,

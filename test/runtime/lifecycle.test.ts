@@ -1,10 +1,14 @@
 /** An application from its making to its end: states, starting, closing, and what stays behind. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   type ApplicationState,
   Druse,
   type DruseError,
   type DruseOptions,
+  levelDisk,
   memoryDisk,
   silentLogger,
   Topology,
@@ -413,4 +417,42 @@ describe('regions from outside', () => {
 
 test('settings for tests are within what is allowed', () => {
   expect(() => new Druse(counting(), { wire: stage.wire, stateDir: memoryDisk(), ...QUICK })).not.toThrow()
+})
+
+test('closes in time while a task is failing, another one has a commit under way, and nobody answers', async () => {
+  const topology = (): Topology => {
+    const t = new Topology('app')
+    const kept = t.region('kept', strings)
+    t.stream('in', strings).foreach((value) => {
+      if (value === 'bad') throw new Error('as it was told to')
+    })
+    t.stream('other', strings).process('keep', { regions: [kept] }, ({ key, value }, { kept }) => {
+      kept.put(key, value)
+    })
+    return t
+  }
+  await stage.topics('other')
+  let isCut = false
+  const lookUps = new Set(['Heartbeat', 'FindCoordinator', 'Metadata'])
+  const fates: Fates = ({ api }) => {
+    if (!isCut || api === 'Fetch') return 'pass'
+    return lookUps.has(api) ? 'loseRequest' : { after: new Promise(() => {}) }
+  }
+  // Whose stores take a moment to be closed.
+  const directory = await mkdtemp(join(tmpdir(), 'druse-close-'))
+  const one = await stage.run(topology, {
+    stateDir: levelDisk(directory),
+    fates,
+    requestTimeoutMs: 8_000,
+    sessionTimeoutMs: 30_000,
+    transactionTimeoutMs: 20_000,
+  })
+  isCut = true
+  await stage.say('other', ['k', 'v'])
+  await expect.poll(() => one.requests.some(({ api }) => api === 'AddPartitionsToTxn')).toBe(true)
+  await stage.say('in', ['k', 'bad'])
+  await expect.poll(() => one.app.health.tasks.some(({ status }) => status === 'suspended')).toBe(true)
+  await one.app.close({ timeoutMs: 500 })
+  expect(one.app.state).toBe('NOT_RUNNING')
+  await rm(directory, { recursive: true })
 })
