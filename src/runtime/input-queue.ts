@@ -49,6 +49,7 @@ export class InputQueue {
   #fetched: number
   /** Where the input ended when it was last asked. */
   #end: number | undefined
+  #answeredAtMs: number | undefined
   /** Behind the last record that was decoded. */
   #next = 0
   #waiting: Promise<void> | undefined
@@ -82,6 +83,11 @@ export class InputQueue {
     return this.#waitingFor
   }
 
+  /** When a broker last said that there is nothing more; undefined: there may be. */
+  get emptyAtMs(): number | undefined {
+    return this.isCaughtUp && this.#buffered === 0 ? this.#answeredAtMs : undefined
+  }
+
   /** Whether everything that there was when the broker was last asked has been fetched. */
   get isCaughtUp(): boolean {
     return this.#end !== undefined && this.#waiting === undefined && this.#fetched >= this.#end
@@ -98,6 +104,7 @@ export class InputQueue {
    */
   append(delivery: Delivery, cluster: Cluster): Promise<void> | undefined {
     for (const { header } of delivery.batches) this.#buffered += header.recordCount
+    this.#answeredAtMs = cluster.clock.monotonicMs()
     const before = this.#waiting
     const begun = before === undefined ? this.#preparing(delivery) : undefined
     if (begun?.size === 0) return this.#add(delivery)

@@ -102,26 +102,35 @@ export class RunningTime implements TaskTime {
     return runAll(this.#dues.streamTime, this.#streamTimeMs)
   }
 
-  /** Until the clock comes to something, or may; undefined: never. `isIdle`: there is no record to take. */
-  dueInMs(isIdle: boolean): number | undefined {
+  /**
+   * Until the clock comes to something, or may; undefined: never. `idleUntilMs`: up to when it is known that there was no
+   * record to take; undefined when there is one.
+   */
+  dueInMs(idleUntilMs: number | undefined): number | undefined {
     let dueInMs = Number.POSITIVE_INFINITY
     const wallClockMs = Math.min(...this.#dues.wallClock.map(({ nextMs }) => nextMs))
     if (wallClockMs < Number.POSITIVE_INFINITY) dueInMs = Math.min(LOOK_MS, wallClockMs - this.wallClockMs)
-    if (isIdle && this.#canIdle) {
-      dueInMs = Math.min(dueInMs, this.#nextIdleStepMs - this.#clock.monotonicMs())
+    if (idleUntilMs !== undefined && this.#canIdle) {
+      const stepInMs = this.#nextIdleStepMs - this.#clock.monotonicMs()
+      // Else the next answer of the broker has to be waited for, which comes by itself.
+      if (stepInMs > 0 || this.#isStepDue(idleUntilMs)) dueInMs = Math.min(dueInMs, stepInMs)
     }
     return dueInMs === Number.POSITIVE_INFINITY ? undefined : Math.max(0, dueInMs)
   }
 
-  isClockDue(isIdle: boolean): boolean {
+  isClockDue(idleUntilMs: number | undefined): boolean {
     if (isDue(this.#dues.wallClock, this.wallClockMs)) return true
-    return isIdle && this.#canIdle && this.#nextIdleStepMs <= this.#clock.monotonicMs()
+    return this.#isStepDue(idleUntilMs)
   }
 
   /** What the clock has come to. */
-  async onClock(isIdle: boolean): Promise<void> {
+  async onClock(idleUntilMs: number | undefined): Promise<void> {
     await runAll(this.#dues.wallClock, this.wallClockMs)
-    if (isIdle && this.#canIdle && this.#nextIdleStepMs <= this.#clock.monotonicMs()) await this.#idle()
+    if (idleUntilMs !== undefined && this.#isStepDue(idleUntilMs)) await this.#idle(idleUntilMs)
+  }
+
+  #isStepDue(idleUntilMs: number | undefined): boolean {
+    return idleUntilMs !== undefined && this.#canIdle && this.#nextIdleStepMs <= idleUntilMs
   }
 
   get #canIdle(): boolean {
@@ -129,8 +138,7 @@ export class RunningTime implements TaskTime {
   }
 
   /** Stream time goes on from the last record as the clock does. */
-  async #idle(): Promise<void> {
-    const nowMs = this.#clock.monotonicMs()
+  async #idle(nowMs: number): Promise<void> {
     const stepMs = Math.max(IDLE_STEP_MIN_MS, (this.#idleAfterMs as number) * IDLE_STEP)
     this.#nextIdleStepMs = nowMs + stepMs
     const streamTimeMs = Math.floor(this.#recordTimeMs + nowMs - this.#recordAtMs)

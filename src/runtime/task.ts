@@ -229,7 +229,7 @@ export class Task {
   /** Until the clock comes to something, or may; undefined: never. */
   get dueInMs(): number | undefined {
     if (this.#busy !== undefined || this.#hasFailed) return undefined
-    const dueInMs = this.#time.dueInMs(this.#isIdle)
+    const dueInMs = this.#time.dueInMs(this.#idleUntilMs)
     if (this.#waitingSinceMs === undefined) return dueInMs
     const waitMs = this.#waitingSinceMs + this.#maxTaskIdleMs - this.#clock.monotonicMs()
     // Once it is over, something else holds the task up.
@@ -238,9 +238,9 @@ export class Task {
 
   /** What the clock has come to. Returns false when there is nothing; else as `processNext`. */
   processDue(): false | Promise<void> {
-    if (this.#hasFailed || this.#busy !== undefined || !this.#time.isClockDue(this.#isIdle)) return false
+    if (this.#hasFailed || this.#busy !== undefined || !this.#time.isClockDue(this.#idleUntilMs)) return false
     this.#recordTimestamp = this.#time.wallClockMs
-    return this.#whileBusy(this.#time.onClock(this.#isIdle))
+    return this.#whileBusy(this.#time.onClock(this.#idleUntilMs))
   }
 
   /** Makes the effects since the last seal final; the next ones go on top. Between records only. */
@@ -353,9 +353,14 @@ export class Task {
     }
   }
 
-  /** There is no record to take, and none to be read. */
-  get #isIdle(): boolean {
-    return this.inputs.every((input) => input.isCaughtUp && input.buffered === 0)
+  /** Up to when it is known that there was no record to take, and none to be read; undefined: there are some. */
+  get #idleUntilMs(): number | undefined {
+    let untilMs = Number.POSITIVE_INFINITY
+    for (const { emptyAtMs } of this.inputs) {
+      if (emptyAtMs === undefined) return undefined
+      untilMs = Math.min(untilMs, emptyAtMs)
+    }
+    return untilMs
   }
 
   #finish(input: InputQueue, head: Head): void {

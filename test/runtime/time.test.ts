@@ -163,6 +163,44 @@ describe('stream time', () => {
     expect(intervals).toEqual([...new Set(intervals)].sort((a, b) => a - b))
   })
 
+  test('does not go on while nobody can say whether there are records', async () => {
+    const idleAfterMs = 1_000
+    const topology = (): Topology => {
+      const t = new Topology('idle', { idleAfterMs })
+      t.stream('in', strings)
+        .process('tell', {}, ({ value }, context) => {
+          context.forward(value, String(context.streamTimeMs))
+        })
+        .to('out', strings)
+      return t
+    }
+    await stage.topics('in', 'out')
+    let isCut = false
+    let lost = 0
+    const one = await stage.run(topology, {
+      fates: ({ api }) => {
+        if (!isCut || api !== 'Fetch') return 'pass'
+        lost += 1
+        return 'loseAnswer'
+      },
+    })
+    await stage.send('in', at(1_000), strings)
+    await expect.poll(async () => (await valuesOf('out')).length).toBe(1)
+    const fetches = (): number => one.requests.filter(({ api }) => api === 'Fetch').length
+    const soFar = fetches()
+    await expect.poll(fetches).toBeGreaterThan(soFar + 2)
+    isCut = true
+    // The one under way still brings what there is.
+    await expect.poll(() => lost).toBeGreaterThan(0)
+    const since = Date.now()
+    await stage.send('in', at(1_100), strings)
+    await expect.poll(() => Date.now() - since).toBeGreaterThan(idleAfterMs + 300)
+    isCut = false
+    await stage.drained(topology)
+    expect(await valuesOf('out')).toEqual(['1000', '1100'])
+    expect(one.app.health.healthy).toBe(true)
+  })
+
   test('stands still when nobody wants that', async () => {
     await stage.topics('in', 'out')
     await stage.send('in', at(1_000), strings)
