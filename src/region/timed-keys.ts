@@ -4,7 +4,6 @@
  *
  *   in the changelog  key, times, number         Kafka Streams' WindowKeySchema and SessionKeySchema
  *   ordered           key terminated, times, number   the entries of one key lie together, in the order of time
- *   by time           times, key terminated, number   all entries in the order of time
  *
  * Terminated: a zero byte in the key becomes 00 FF, and 00 00 ends it. So no key is the beginning of another, and the
  * order of keys stays.
@@ -69,31 +68,6 @@ export function orderedTimedKeys(
       return Buffer.concat([key === undefined ? own : key.fromOrdered(own), ordered.subarray(end)])
     },
   }
-}
-
-/** By which the entry is ordered and expires. */
-export function timeOf({ timesBytes, numberBytes }: TimedKeys, orderedKey: Uint8Array): number {
-  return readTime(orderedKey, orderedKey.length - timesBytes - numberBytes)
-}
-
-/** From the ordered form to that by time. */
-export function byTime({ timesBytes, numberBytes }: TimedKeys, ordered: Uint8Array): Buffer {
-  const end = ordered.length - timesBytes - numberBytes
-  const bytes = Buffer.allocUnsafe(ordered.length)
-  bytes.set(ordered.subarray(end, end + timesBytes), 0)
-  bytes.set(ordered.subarray(0, end), timesBytes)
-  bytes.set(ordered.subarray(end + timesBytes), timesBytes + end)
-  return bytes
-}
-
-/** From the form by time to the ordered one. */
-export function byKey({ timesBytes, numberBytes }: TimedKeys, byTimeKey: Uint8Array): Buffer {
-  const end = byTimeKey.length - timesBytes - numberBytes
-  const bytes = Buffer.allocUnsafe(byTimeKey.length)
-  bytes.set(byTimeKey.subarray(timesBytes, timesBytes + end), 0)
-  bytes.set(byTimeKey.subarray(0, timesBytes), end)
-  bytes.set(byTimeKey.subarray(timesBytes + end), end + timesBytes)
-  return bytes
 }
 
 function terminated(key: Uint8Array, suffix: Uint8Array): Buffer {

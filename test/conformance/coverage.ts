@@ -22,10 +22,8 @@ export const built: Family = {
   ...stores,
 }
 
-/** May be absent. */
+/** Not built: versioned stores and what needs them, and what Kafka Streams does by a throttle or an optimisation. */
 export const optional: readonly string[] = [
-  'headers-suppress',
-  'sliding-emit-final',
   'stream-stream-left-throttled',
   'stream-stream-self-optimized',
   'stream-table-inner-grace',
@@ -33,6 +31,3 @@ export const optional: readonly string[] = [
   'stream-table-versioned',
   'table-versioned-source',
 ]
-
-/** Required, and on their way. */
-export const pending: readonly string[] = []

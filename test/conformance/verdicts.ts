@@ -1,7 +1,7 @@
 /** One test for each case. Files of tests run beside one another: each takes a share of the cases. */
 import { describe, expect, test } from 'vitest'
 import { type Case, loadCases } from './case.ts'
-import { built, optional, pending } from './coverage.ts'
+import { built, optional } from './coverage.ts'
 import { expectedOf, explained } from './expected.ts'
 import { plain } from './observe.ts'
 import { runCase } from './run.ts'
@@ -18,8 +18,7 @@ function verdict(recorded: Case): void {
   const { topology, seed } = recorded
   const name = `${topology}, seed ${seed}`
   const build = built[topology]
-  if (build === undefined && pending.includes(topology)) test.skip(`${name} (not built yet)`, () => {})
-  else if (build === undefined && optional.includes(topology)) test.skip(`${name} (optional)`, () => {})
+  if (build === undefined && optional.includes(topology)) test.skip(`${name} (optional)`, () => {})
   else {
     test(name, async () => {
       if (build === undefined) throw new Error(`no topology is known by the name ${topology}`)

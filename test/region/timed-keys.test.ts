@@ -1,18 +1,13 @@
 /** The bytes of keys that stand in time, and their orders. */
 import { describe, expect, test } from 'vitest'
 import { bytes, int64, type Serde, string, Windowed } from '../../src/index.ts'
-import {
-  byKey,
-  byTime,
-  SESSION_KEYS,
-  sessionStoreKey,
-  timeOf,
-  WINDOW_KEYS,
-  windowStoreKey,
-} from '../../src/region/timed-keys.ts'
+import { idOf } from '../../src/region/entry-table.ts'
+import { orderByKeys, timeAt } from '../../src/region/time-order.ts'
+import { SESSION_KEYS, sessionStoreKey, WINDOW_KEYS, windowStoreKey } from '../../src/region/timed-keys.ts'
 
 const context = { topic: 't', part: 'key', registry: undefined, writes: true } as const
 const codecOf = async <T>(serde: Serde<T>) => serde.open(context)
+const NOTHING = new Uint8Array(0)
 const hex = (found: Uint8Array): string => Buffer.from(found).toString('hex')
 
 describe('in the changelog', () => {
@@ -99,8 +94,10 @@ describe('in the store', () => {
         const encoded = codec.encode(new Windowed(Buffer.from(key, 'hex'), 7, 17))
         const ordered = serde.ordered?.toOrdered(encoded) as Uint8Array
         expect(hex(serde.ordered?.fromOrdered(ordered) as Uint8Array)).toBe(hex(encoded))
-        expect(hex(byKey(keys, byTime(keys, ordered)))).toBe(hex(ordered))
-        expect(timeOf(keys, ordered)).toBe(keys === WINDOW_KEYS ? 7 : 17)
+        const order = orderByKeys(keys)
+        const place = order.placeOf(idOf(ordered), NOTHING)
+        expect(order.idOf(place)).toBe(idOf(ordered))
+        expect(timeAt(place)).toBe(keys === WINDOW_KEYS ? 7 : 17)
       }
     }
   })
@@ -114,9 +111,12 @@ describe('in the store', () => {
       new Windowed('b', 2, 5),
       new Windowed('a', 0, 6),
     ]
-    const keys = sessions.map((session) =>
-      byTime(SESSION_KEYS, serde.ordered?.toOrdered(codec.encode(session)) as Uint8Array),
+    const places = sessions.map((session) =>
+      orderByKeys(SESSION_KEYS).placeOf(
+        idOf(serde.ordered?.toOrdered(codec.encode(session)) as Uint8Array),
+        NOTHING,
+      ),
     )
-    expect(keys.toSorted(Buffer.compare).map(hex)).toEqual(keys.map(hex))
+    expect(places.toSorted()).toEqual(places)
   })
 })
