@@ -5,6 +5,7 @@
 import { DruseError } from '../errors.ts'
 import type { Codec, CodecContext, Registry, Serde } from '../ports.ts'
 import { AvroSchema, type AvroSchemaOptions, messageOf, type Resolver } from './avro-schema.ts'
+import type { AvroSchemaLiteral, AvroValue } from './avro-value.ts'
 import { decodeFailed, encodeFailed, shown } from './failure.ts'
 import { asBuffer } from './utf8.ts'
 
@@ -31,9 +32,10 @@ export interface AvroOptions extends AvroSchemaOptions {
 /**
  * Values of an Avro schema. Records written with other versions of the schema are read as this one, by Avro's rules.
  *
- * `T` is believed. What avsc gives: records as objects, `bytes` and `fixed` as Buffer, `long` as number
- * (see `longs`), enums as strings, unions see `wrapUnions`. Logical types are read as what is below them: a
- * `timestamp-millis` is a number. `bytes` must be a Buffer when encoded.
+ * The type of the values follows from a schema that is written out (or `as const`): see `AvroValue`. Of any other schema
+ * it is what you say: `avro<Flight>(schema)` is believed. Values are what avsc gives: records as objects, `bytes` and
+ * `fixed` as Buffer, `long` as number (see `longs`), enums as strings, unions see `wrapUnions`. Logical types are read as
+ * what is below them: a `timestamp-millis` is a number. `bytes` must be a Buffer when encoded.
  *
  * The schema is registered where the topic is written, not where it is only read; changelogs and repartition topics are
  * written, too.
@@ -43,13 +45,17 @@ export interface AvroOptions extends AvroSchemaOptions {
  * this one cannot read is DECODE_FAILED at `decode`, like any value that cannot be read.
  *
  * ```ts
- * interface Flight { readonly origin: string; readonly delayMinutes: number }
- * const flight = avro<Flight>({
+ * const flight = avro({
  *   type: 'record', name: 'Flight',
  *   fields: [{ name: 'origin', type: 'string' }, { name: 'delayMinutes', type: 'int', default: 0 }],
- * })
+ * }) // Serde<{ readonly origin: string; readonly delayMinutes: number }>
  * ```
  */
+export function avro<const S extends AvroSchemaLiteral, const O extends AvroOptions = object>(
+  schema: S,
+  options?: O,
+): Serde<AvroValue<S, O>>
+export function avro<T>(schema: string | object, options?: AvroOptions): Serde<T>
 export function avro<T>(schema: string | object, options: AvroOptions = {}): Serde<T> {
   const ours = new AvroSchema(schema, options)
   const { subjectNameStrategy = 'TopicNameStrategy' } = options

@@ -1,4 +1,5 @@
 export { type AvroOptions, avro, type SubjectNameStrategy } from './avro.ts'
+export type { AvroSchemaLiteral, AvroValue } from './avro-value.ts'
 export { bigint64 } from './bigint64.ts'
 export { bytes } from './bytes.ts'
 export { type CachedRegistryOptions, cachedRegistry } from './cached-registry.ts'
