@@ -33,16 +33,20 @@ export function addDeduplicate<K, V>(
   requireKeyed(place, where)
   checkMs(where, { withinMs, graceMs }, 0)
   const own = serdeOf(place, 'key', key, where) as Serde<unknown>
-  place.builder.addRegion({
+  const { builder } = place
+  builder.addRegion({
     kind: 'partitioned',
     name,
     key: windowStoreKey(keyedIds(own), 0),
     value: bytes,
     store,
     // Of a record that is not late yet, all that lies within withinMs before it has to be there.
-    timed: { order: orderByKeys(WINDOW_KEYS), retentionMs: withinMs + graceMs + 1 },
+    timed: {
+      order: orderByKeys(WINDOW_KEYS),
+      retentionMs: withinMs + graceMs + builder.maxOutOfOrdernessMs + 1,
+    },
   })
-  return place.builder.add({
+  return builder.add({
     kind: 'operator',
     operator: 'deduplicate',
     name,

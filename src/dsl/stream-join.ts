@@ -36,7 +36,7 @@ export function addStreamJoin<K, V, V2>(
   const rightValue = serdeOf(right, 'value', given.otherValue, where) as Serde<unknown>
   const { beforeMs, afterMs, graceMs } = windows
   const order = orderByKeys(WINDOW_KEYS)
-  const retentionMs = beforeMs + afterMs + graceMs
+  const retentionMs = beforeMs + afterMs + graceMs + builder.maxOutOfOrdernessMs
   const side = (part: string, value: Serde<unknown>): string =>
     builder.addRegion<Region>({
       kind: 'partitioned',

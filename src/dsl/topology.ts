@@ -35,6 +35,12 @@ export interface TopologyOptions extends FailurePolicies {
    */
   readonly idleAfterMs?: number
   /**
+   * How far records may be out of order: stream time is so much behind the newest timestamp, in every operator, as with
+   * Flink's `forBoundedOutOfOrderness`. Windows stay open and timers wait for so much longer, beside any grace.
+   * Milliseconds. Default 0, as in Kafka Streams.
+   */
+  readonly maxOutOfOrdernessMs?: number
+  /**
    * Stands around every operator, for tracing and metrics. What it gives for an operator is
    * called for each record, as a part of the operator: what it throws is a failure of the record. It sees records that are
    * called for ahead of their turn when the operator does. Kafka Streams' `processor.wrapper.class`.
@@ -83,11 +89,12 @@ export class Topology {
 
   constructor(application: string, options: TopologyOptions = {}) {
     this.application = application
-    const { onUndecodable = 'fail', onFailure = 'fail', onLate = 'drop', idleAfterMs, middleware } = options
+    const { onUndecodable = 'fail', onFailure = 'fail', onLate = 'drop' } = options
+    const { idleAfterMs, maxOutOfOrdernessMs = 0, middleware } = options
     this.#builder = new GraphBuilder(
       application,
       { onUndecodable, onFailure, onLate },
-      { idleAfterMs, middleware },
+      { idleAfterMs, maxOutOfOrdernessMs, middleware },
     )
   }
 

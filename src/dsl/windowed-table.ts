@@ -98,7 +98,8 @@ export function windowedTable<const Name extends string, K, A>(
     key: storeKey,
     value,
     store,
-    timed: { order: orderByKeys(keys), retentionMs },
+    // The region counts from the newest time in it, which stream time is behind.
+    timed: { order: orderByKeys(keys), retentionMs: retentionMs + place.builder.maxOutOfOrdernessMs },
   })
   const node = addAggregation(name, `${windows.kind}WindowAggregate`, inputs, ({ aggregator }, index) =>
     bindOf(name, aggregation, { initial: aggregation.initial, aggregator }, index),

@@ -376,9 +376,19 @@ function build(
     })
   })
   const { sequence, streamTimeMs } = committed
-  const { idleAfterMs } = surroundings.plan.graph
+  const { idleAfterMs, maxOutOfOrdernessMs } = surroundings.plan.graph
   const { maxTaskIdleMs } = surroundings
-  task = new Task({ id, inputs, parts, surroundings, sequence, streamTimeMs, idleAfterMs, maxTaskIdleMs })
+  task = new Task({
+    id,
+    inputs,
+    parts,
+    surroundings,
+    sequence,
+    streamTimeMs,
+    idleAfterMs,
+    maxOutOfOrdernessMs,
+    maxTaskIdleMs,
+  })
   const full = Object.fromEntries(
     planned.map(({ key, committed: region }) => {
       const { position } = reached.get(key) as RestoredRegion

@@ -16,11 +16,13 @@ export interface TaskTimeOptions {
   readonly streamTimeMs: number
   /** Undefined: stream time stands when no records come. */
   readonly idleAfterMs: number | undefined
+  readonly maxOutOfOrdernessMs: number
 }
 
 export class RunningTime implements TaskTime {
   readonly #clock: Clock
   readonly #idleAfterMs: number | undefined
+  readonly #maxOutOfOrdernessMs: number
   readonly #punctuations = { streamTime: new Punctuations(), wallClock: new Punctuations() }
   /** Timers of operators, then punctuation. */
   readonly #dues: Readonly<Record<PunctuationType, Due[]>> = {
@@ -35,10 +37,11 @@ export class RunningTime implements TaskTime {
   #recordTimeMs: number
   #nextIdleStepMs: number
 
-  constructor({ clock, streamTimeMs, idleAfterMs }: TaskTimeOptions) {
+  constructor({ clock, streamTimeMs, idleAfterMs, maxOutOfOrdernessMs }: TaskTimeOptions) {
     this.#clock = clock
     this.#streamTimeMs = streamTimeMs
     this.#idleAfterMs = idleAfterMs
+    this.#maxOutOfOrdernessMs = maxOutOfOrdernessMs
     this.#recordAtMs = clock.monotonicMs()
     this.#recordTimeMs = streamTimeMs
     this.#nextIdleStepMs = this.#recordAtMs + (idleAfterMs ?? 0)
@@ -46,6 +49,10 @@ export class RunningTime implements TaskTime {
 
   get streamTimeMs(): number {
     return this.#streamTimeMs
+  }
+
+  watermarkOf(timestampMs: number): number {
+    return timestampMs - this.#maxOutOfOrdernessMs
   }
 
   get wallClockMs(): number {
@@ -85,7 +92,8 @@ export class RunningTime implements TaskTime {
 
   /** A record is taken. */
   advance(timestampMs: number): void {
-    if (timestampMs > this.#streamTimeMs) this.#streamTimeMs = timestampMs
+    const streamTimeMs = this.watermarkOf(timestampMs)
+    if (streamTimeMs > this.#streamTimeMs) this.#streamTimeMs = streamTimeMs
     if (this.#idleAfterMs === undefined) return
     this.#recordAtMs = this.#clock.monotonicMs()
     this.#recordTimeMs = this.#streamTimeMs

@@ -59,6 +59,8 @@ export interface TaskOptions {
   readonly streamTimeMs: number
   /** See `TopologyOptions`. */
   readonly idleAfterMs: number | undefined
+  /** See `TopologyOptions`. */
+  readonly maxOutOfOrdernessMs: number
   /** See `DruseSettings`. */
   readonly maxTaskIdleMs: number
 }

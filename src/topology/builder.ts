@@ -6,6 +6,7 @@ import { checkGraph } from './checks.ts'
 import { deadLetterTopics, type Graph, type GraphNode, type NodeId } from './graph.ts'
 import { type Middleware, within } from './middleware.ts'
 import { isTopicName } from './topic-name.ts'
+import { checkMs } from './windows.ts'
 
 /** Names stand in topic names and paths: Kafka's characters, and room for a prefix and a suffix in its 249. */
 const NAME = /^[A-Za-z0-9._-]{1,120}$/
@@ -51,6 +52,7 @@ export interface Policies {
 export class GraphBuilder {
   readonly application: string
   readonly policies: Policies
+  readonly maxOutOfOrdernessMs: number
   readonly #idleAfterMs: number | undefined
   readonly #middleware: Middleware | undefined
   readonly #nodes: NewNode[] = []
@@ -62,7 +64,15 @@ export class GraphBuilder {
   constructor(
     application: string,
     policies: Policies,
-    { idleAfterMs, middleware }: { idleAfterMs: number | undefined; middleware: Middleware | undefined },
+    {
+      idleAfterMs,
+      maxOutOfOrdernessMs,
+      middleware,
+    }: {
+      idleAfterMs: number | undefined
+      maxOutOfOrdernessMs: number
+      middleware: Middleware | undefined
+    },
   ) {
     this.#middleware = middleware
     this.application = checkName('application', application)
@@ -70,7 +80,9 @@ export class GraphBuilder {
     if (idleAfterMs !== undefined && (!Number.isSafeInteger(idleAfterMs) || idleAfterMs < 1)) {
       throw new DruseError('TOPOLOGY_INVALID', `idleAfterMs is ${idleAfterMs}: a whole number from 1`)
     }
+    checkMs(`Topology '${application}'`, { maxOutOfOrdernessMs }, 0)
     this.#idleAfterMs = idleAfterMs
+    this.maxOutOfOrdernessMs = maxOutOfOrdernessMs
     checkPolicies(policies)
   }
 
@@ -153,6 +165,7 @@ export class GraphBuilder {
     const graph: Graph = {
       application: this.application,
       idleAfterMs: this.#idleAfterMs,
+      maxOutOfOrdernessMs: this.maxOutOfOrdernessMs,
       nodes: this.#nodes.map(
         (node, id) =>
           ({

@@ -61,9 +61,9 @@ export function bindDeduplicate({ region: regionName, by, withinMs, graceMs }: D
       const { key, timestamp } = record
       const id = key === null ? null : idOf(record, record)
       if (id === null) return next(record)
-      const newestMs = region.times.at(NEWEST_SLOT)
-      if (timestamp + graceMs < newestMs) {
-        host.late({ operator: name, record, streamTimeMs: newestMs, windowEnd: timestamp + graceMs })
+      const nowMs = host.time.watermarkOf(region.times.at(NEWEST_SLOT))
+      if (timestamp + graceMs < nowMs) {
+        host.late({ operator: name, record, streamTimeMs: nowMs, windowEnd: timestamp + graceMs })
         return
       }
       const at = (ms: number): Windowed<KeyedId> => new Windowed({ key, id }, ms, ms)

@@ -133,6 +133,8 @@ export interface Graph {
   readonly application: string
   /** See `TopologyOptions`. */
   readonly idleAfterMs: number | undefined
+  /** See `TopologyOptions`. */
+  readonly maxOutOfOrdernessMs: number
   /** By id; parents come before their children. */
   readonly nodes: readonly GraphNode[]
   readonly regions: ReadonlyMap<string, Region>

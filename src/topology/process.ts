@@ -25,7 +25,10 @@ export interface Forwarding<K, V> {
 
 /** What a processor knows of time. */
 export interface Timing {
-  /** The newest timestamp that the task has seen, that of the present record included; -1 before the first one. */
+  /**
+   * The newest timestamp that the task has seen, that of the present record included, less `maxOutOfOrdernessMs` of the
+   * topology; -1 before the first one.
+   */
   readonly streamTimeMs: number
   /** The machine's clock, in milliseconds since 1970. */
   readonly wallClockMs: number

@@ -88,7 +88,7 @@ export function bindSessionAggregate(options: SessionAggregateOptions) {
       const { key, timestamp } = record
       if (key === null) return
       const beforeMs = region.times.at(slot)
-      const nowMs = region.times.advance(slot, timestamp)
+      const nowMs = region.times.advance(slot, host.time.watermarkOf(timestamp))
       const from = new Windowed(key, 0, Math.max(0, timestamp - inactivityGapMs))
       const found = region.between(from, new Windowed(key, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
       if (found instanceof Promise) return found.then((sessions) => apply(record, sessions, beforeMs, nowMs))

@@ -161,7 +161,7 @@ export function bindSlidingAggregate(options: SlidingAggregateOptions) {
       const { key, value, timestamp } = record
       if (key === null || value === null) return
       const beforeMs = region.times.at(slot)
-      const nowMs = region.times.advance(slot, timestamp)
+      const nowMs = region.times.advance(slot, host.time.watermarkOf(timestamp))
       if (timestamp + differenceMs < nowMs - graceMs) {
         host.late({ operator: name, record, streamTimeMs: nowMs, windowEnd: timestamp + differenceMs })
         return

@@ -123,7 +123,7 @@ export function bindStreamJoin(options: StreamJoinOptions, isLeft: boolean) {
 
     return (record) => {
       const { key, value, timestamp } = record
-      const nowMs = times.advance(TIME_SLOT, timestamp)
+      const nowMs = times.advance(TIME_SLOT, host.time.watermarkOf(timestamp))
       if (value === null) return
       if (key === null) return keepsUnmatched ? next(alone(record, isLeft, value)) : undefined
       const closing = closeUpTo(record, nowMs)

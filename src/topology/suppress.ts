@@ -119,7 +119,7 @@ export function bindSuppress({ region: regionName, waitMs, timeOf, limits, onFul
       if (region.isDue(toMs)) return release(recordOfTime(streamTimeMs), toMs)
     })
     return (record) => {
-      const toMs = times.advance(STREAM_TIME, record.timestamp) - waitMs
+      const toMs = times.advance(STREAM_TIME, host.time.watermarkOf(record.timestamp)) - waitMs
       buffer(record)
       if (isFull() || region.isDue(toMs)) return release(record, toMs)
     }

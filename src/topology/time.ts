@@ -1,7 +1,7 @@
 /** Time as operators see it, and what they can have done when it has come. */
 
 /**
- * `streamTime`: the newest timestamp that the task has seen. `wallClock`: the machine's clock. As Kafka Streams'
+ * `streamTime`: the newest timestamp that the task has seen, less `TopologyOptions.maxOutOfOrdernessMs`. `wallClock`: the machine's clock. As Kafka Streams'
  * PunctuationType.
  */
 export type PunctuationType = 'streamTime' | 'wallClock'
@@ -23,8 +23,13 @@ export interface Due {
 
 /** The time of one task. */
 export interface TaskTime {
-  /** The newest timestamp that the task has seen, -1 before the first record. Never goes back, not by a restart either. */
+  /**
+   * The newest timestamp that the task has seen, less what records may be out of order; -1 before the first record. Never
+   * goes back, not by a restart either.
+   */
   readonly streamTimeMs: number
+  /** How far a record of that timestamp moves stream time, the task's or an operator's own. */
+  watermarkOf(timestampMs: number): number
   /** Milliseconds since 1970. */
   readonly wallClockMs: number
   /** `operator` is named when the punctuator fails. Errors: OPTION_INVALID. */

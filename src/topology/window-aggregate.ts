@@ -63,7 +63,7 @@ export function bindWindowAggregate({
       const { key, timestamp } = record
       if (key === null) return
       const beforeMs = region.times.at(slot)
-      const nowMs = region.times.advance(slot, timestamp)
+      const nowMs = region.times.advance(slot, host.time.watermarkOf(timestamp))
       const closedUpTo = nowMs - graceMs
       if (onClose) {
         for (const _ of updates(record, closedUpTo));
