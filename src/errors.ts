@@ -30,6 +30,7 @@ const KINDS = {
   CONTEXT_CLOSED: 'user',
   CALL_TIMED_OUT: 'user',
   REGION_VALUE: 'user',
+  REGION_CYCLE: 'user',
   RECORD_TOO_LARGE: 'user',
   BUFFER_FULL: 'fatal',
   // Kafka

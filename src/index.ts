@@ -91,6 +91,7 @@ export type {
   DescribedSubTopology,
   TopologyDescription,
 } from './topology/description.ts'
+export type { EntryCreated, EntryDestroyed, EntryEvent, EntryUpdated } from './topology/entry-event.ts'
 export type { TimestampRule } from './topology/graph.ts'
 export { type JoinWindows, joinWindows } from './topology/join-windows.ts'
 export type { Around, Middleware, OperatorInfo } from './topology/middleware.ts'

@@ -1,7 +1,7 @@
 /** The DSL. Functions get `(value, key, record)`, value first as in JavaScript's own; names are Kafka Streams'. */
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
-import type { AnyRegion } from '../region/definition.ts'
+import type { AnyRegion, Region } from '../region/definition.ts'
 import { AutoName } from '../topology/builder.ts'
 import type { NodeHost, NodeId, Step } from '../topology/graph.ts'
 import type { JoinWindows } from '../topology/join-windows.ts'
@@ -40,6 +40,7 @@ import {
   type SideStreams,
   type WithSideOutputs,
 } from './processor.ts'
+import { addToRegion } from './region-stream.ts'
 import { SplitStream } from './split-stream.ts'
 import { addStreamJoin, type StreamJoined } from './stream-join.ts'
 import { addStreamTableJoin, type LookedUp } from './stream-table-join.ts'
@@ -470,6 +471,18 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     })
   }
 
+  /**
+   * Writes into a region that `Topology.region` or `windowRegion` has declared: each record puts its key, with its time,
+   * and null deletes it. The last to arrive stands. Records without key are dropped. Other streams and processors of the
+   * same task may write it too.
+   */
+  toRegion<RK, RV>(
+    this: Stream<K, V, 'keyed'>,
+    region: Region<string, RK, RV> & Takes<K, RK> & Takes<V, RV | null>,
+  ): void {
+    addToRegion((this as Stream<unknown, unknown>).place, region)
+  }
+
   #lookUp(isLeft: boolean, table: LookedUp, functions: readonly unknown[]): Stream<K, unknown, Partitioning> {
     type Joiner = Parameters<typeof addStreamTableJoin>[2]['joiner']
     type KeyOf = Parameters<typeof addStreamTableJoin>[2]['keyOf']
@@ -530,6 +543,9 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     })
   }
 }
+
+/** What stands in a type only where a `T` is an `Into`. */
+type Takes<T, Into> = [T] extends [Into] ? unknown : never
 
 export interface SinkOptions<K, V> extends Serdes<K, V> {
   /** Chooses the partition of each record. Default: by key, as Kafka's own producer; in turn without a key. */

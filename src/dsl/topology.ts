@@ -6,12 +6,14 @@ import { WINDOW_KEYS, windowStoreKey } from '../region/timed-keys.ts'
 import type { Windowed } from '../serde/windowed.ts'
 import { AutoName, GraphBuilder } from '../topology/builder.ts'
 import { type DescribeFormat, describe } from '../topology/describe.ts'
+import type { EntryEvent } from '../topology/entry-event.ts'
 import type { Graph, SourceNode, TimestampRule } from '../topology/graph.ts'
 import type { Middleware } from '../topology/middleware.ts'
 import { checkMs } from '../topology/windows.ts'
 import type { ErrorPolicy, LatePolicy, OffsetReset } from '../types.ts'
 import { GlobalTable } from './global-table.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
+import { addFromRegion } from './region-stream.ts'
 import { Stream } from './stream.ts'
 import { type Table, tableOf } from './table.ts'
 
@@ -166,7 +168,7 @@ export class Topology {
     options: { readonly key: Serde<K>; readonly value: Serde<V>; readonly store?: 'persistent' | 'memory' },
   ): Region<Name, K, V> {
     const { key, value, store = 'persistent' } = options
-    return this.#builder.addRegion({ kind: 'partitioned', name, key, value, store })
+    return this.#builder.declareRegion({ kind: 'partitioned', name, key, value, store })
   }
 
   /**
@@ -186,7 +188,7 @@ export class Topology {
   ): Region<Name, Windowed<K>, V> {
     const { key, value, sizeMs, retentionMs, store = 'persistent' } = options
     checkMs(`windowRegion('${name}')`, { sizeMs, retentionMs }, 1)
-    return this.#builder.addRegion({
+    return this.#builder.declareRegion({
       kind: 'partitioned',
       name,
       key: windowStoreKey(key, sizeMs),
@@ -232,6 +234,25 @@ export class Topology {
   ): GlobalTable<Name, K, V> {
     const { name = topic, ...rest } = options
     return new GlobalTable(this.globalRegion(name as Name, { topic, ...rest }))
+  }
+
+  /**
+   * The changes of a region as a stream of entry events, whoever makes them: an aggregation, a table, `toRegion`, a
+   * processor, a timer. There is one for each write, in the order in which they take effect; a deletion of what is not
+   * there is none, nor is an entry that goes because its retention is over. Events come behind the record, or the timer,
+   * that the writes belong to, in the same task and transaction, with the time of the entry; of what is destroyed, that of
+   * the record. A failure behind this operator is a failure of that record.
+   *
+   * What is behind it cannot write the region itself: TOPOLOGY_INVALID where that shows in the topology, else REGION_CYCLE,
+   * as a failure of the record.
+   */
+  fromRegion<K, V>(region: Region<string, K, V>): Stream<K, EntryEvent<K, V>> {
+    return new Stream({
+      builder: this.#builder,
+      node: addFromRegion(this.#builder, region as Region),
+      serdes: { key: region.key },
+      rekeyed: false,
+    })
   }
 
   #checkReusable<K, V>(topic: string, source: SourceOptions<K, V>): void {

@@ -60,6 +60,8 @@ export class GraphBuilder {
   readonly #sourceTopics = new Set<string>()
   readonly #regions = new Map<string, Region>()
   readonly #globals = new Map<string, GlobalRegion>()
+  /** Of the user's own: no operator keeps its result there. */
+  readonly #declared = new Set<string>()
 
   constructor(
     application: string,
@@ -109,19 +111,33 @@ export class GraphBuilder {
   /** Not only a region of that name: the very one, for operators find it by its name. */
   requireRegions(operator: string, regions: readonly AnyRegion[]): void {
     for (const region of regions) {
-      const own = this.#regions.get(region.name) ?? this.#globals.get(region.name)
-      if (own === region && region.kind === 'partitioned' && region.source !== undefined) {
-        throw new DruseError(
-          'TOPOLOGY_INVALID',
-          `Operator '${operator}' uses region '${region.name}', which topic '${region.source}' is the changelog of: what it wrote there would be lost. Join with the table, or leave out reuseSourceTopic`,
-        )
-      }
-      if (own === region) continue
+      this.requireOwn(operator, region)
+      if (region.kind !== 'partitioned' || region.source === undefined) continue
       throw new DruseError(
         'TOPOLOGY_INVALID',
-        `Operator '${operator}' uses region '${region.name}', which is not of this topology; declare it with region() or globalRegion()`,
+        `Operator '${operator}' uses region '${region.name}', which topic '${region.source}' is the changelog of: what it wrote there would be lost. Join with the table, or leave out reuseSourceTopic`,
       )
     }
+  }
+
+  /** As `requireRegions`, for an operator that only reads. */
+  requireOwn(operator: string, region: AnyRegion): void {
+    if ((this.#regions.get(region.name) ?? this.#globals.get(region.name)) === region) return
+    throw new DruseError(
+      'TOPOLOGY_INVALID',
+      `Operator '${operator}' uses region '${region.name}', which is not of this topology; declare it with region() or globalRegion()`,
+    )
+  }
+
+  /** A region that the user declares, for any operator to write. */
+  declareRegion<R extends AnyRegion>(region: R): R {
+    this.addRegion(region)
+    this.#declared.add(region.name)
+    return region
+  }
+
+  isDeclared(region: string): boolean {
+    return this.#declared.has(region)
   }
 
   isGlobal(region: string): boolean {

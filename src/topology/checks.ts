@@ -5,6 +5,7 @@ import {
   type Graph,
   type GraphNode,
   type NodeId,
+  type OperatorNode,
   type RepartitionNode,
   type SourceNode,
 } from './graph.ts'
@@ -12,8 +13,46 @@ import { internalTopicNames } from './internal-topics.ts'
 
 /** Errors: TOPOLOGY_INVALID. */
 export function checkGraph(graph: Graph): void {
+  for (const node of graph.nodes) if (node.kind === 'operator') checkListening(graph, node)
   for (const region of graph.regions.keys()) checkCoPartitioned(graph, region)
   checkOutputs(graph)
+}
+
+/** Something writes the region that is listened to, and what listens to it does not. */
+function checkListening(graph: Graph, { id, name, listensTo }: OperatorNode): void {
+  if (listensTo === undefined) return
+  if (feeders(graph, usersOf(graph, listensTo)).length === 0) {
+    throw new DruseError(
+      'TOPOLOGY_INVALID',
+      `'${name}' streams the events of region '${listensTo}', but no stream reaches an operator that writes it`,
+    )
+  }
+  const seen = new Set<NodeId>([id])
+  // Children that are listeners may have lower ids: each visit goes on at once.
+  const visit = (from: NodeId): void => {
+    if (seen.has(from)) return
+    seen.add(from)
+    const node = graph.nodes[from] as GraphNode
+    if (node.kind === 'operator' && node.operator === 'toRegion') {
+      if (node.regions.includes(listensTo)) throw feedsItself(name, listensTo)
+      for (const other of graph.nodes) {
+        if (other.kind === 'operator' && other.listensTo === node.regions[0]) visit(other.id)
+      }
+    }
+    visitChildren(from)
+  }
+  const visitChildren = (parent: NodeId): void => {
+    for (const child of graph.nodes) if (child.parents.includes(parent)) visit(child.id)
+  }
+  visitChildren(id)
+}
+
+function feedsItself(listener: string, region: string): DruseError {
+  return new DruseError(
+    'TOPOLOGY_INVALID',
+    `The events of region '${region}' ('${listener}') lead to a toRegion('${region}'): that would go on for ever. Write to another region`,
+    { region },
+  )
 }
 
 /**
@@ -21,14 +60,17 @@ export function checkGraph(graph: Graph): void {
  * whether the partitions were chosen by the same function. Of topics that others write, Kafka's own is assumed.
  */
 function checkCoPartitioned(graph: Graph, region: string): void {
-  const users = graph.nodes.filter((node) => node.kind === 'operator' && node.regions.includes(region))
-  const [first, ...others] = feeders(graph, users)
+  const [first, ...others] = feeders(graph, usersOf(graph, region))
   const other = others.find((node) => partitionerOf(node) !== partitionerOf(first as SourceNode))
   if (first === undefined || other === undefined) return
   throw new DruseError(
     'TOPOLOGY_INVALID',
     `Topics '${topicOf(first)}' and '${topicOf(other)}' feed region '${region}', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none`,
   )
+}
+
+function usersOf(graph: Graph, region: string): GraphNode[] {
+  return graph.nodes.filter((node) => node.kind === 'operator' && node.regions.includes(region))
 }
 
 /** The sources and repartition topics that records of these nodes come from. */
@@ -41,9 +83,15 @@ function feeders(graph: Graph, users: readonly GraphNode[]): (SourceNode | Repar
     const node = graph.nodes[id] as GraphNode
     if (node.kind === 'repartition' && node.returns) return
     if (node.kind === 'source' || node.kind === 'repartition') found.add(node)
-    else for (const parent of node.parents) visit(parent)
+    else visitParents(node)
   }
-  for (const user of users) for (const parent of user.parents) visit(parent)
+  const visitParents = (node: GraphNode): void => {
+    for (const parent of node.parents) visit(parent)
+    // What it listens to is written by the records of others.
+    if (node.kind !== 'operator' || node.listensTo === undefined) return
+    for (const user of usersOf(graph, node.listensTo)) if (user !== node) visit(user.id)
+  }
+  for (const user of users) visitParents(user)
   return [...found]
 }
 

@@ -1,6 +1,7 @@
 /** From nodes to one closure per input topic. */
 import { AsyncOperator, callAtTurn, type EarlyCall } from './async-calls.ts'
 import type { Change } from './change.ts'
+import { EntryEvents } from './entry-events.ts'
 import type {
   CallNode,
   GraphNode,
@@ -57,7 +58,9 @@ interface Bound {
 }
 
 /** The compiled chain of each topic that the sub-topology reads. */
-export function compile(sub: SubTopology, host: TaskHost): Map<string, CompiledSource> {
+export function compile(sub: SubTopology, task: TaskHost): Map<string, CompiledSource> {
+  const events = eventsOf(sub)
+  const host = events === undefined ? task : withEvents(task, events)
   const bound = new Map<NodeId, Bound>()
   const childrenOf = (parent: GraphNode, part: keyof Bound): Step[] =>
     sub.nodes
@@ -107,7 +110,9 @@ export function compile(sub: SubTopology, host: TaskHost): Map<string, CompiledS
   // Children have higher ids than their parents.
   for (const node of sub.nodes.toReversed()) {
     if (node.kind === 'operator') {
-      bound.set(node.id, node.call === undefined ? bindOperator(node) : bindCall(node))
+      const own = node.call === undefined ? bindOperator(node) : bindCall(node)
+      bound.set(node.id, own)
+      if (node.listensTo !== undefined) events?.listen(node.listensTo, own.whole)
     } else if (node.kind !== 'source') {
       const output = host.output(node)
       const step = node.kind === 'repartition' ? repartitioned(node, output) : output
@@ -117,13 +122,29 @@ export function compile(sub: SubTopology, host: TaskHost): Map<string, CompiledS
   const compiled = new Map<string, CompiledSource>()
   for (const source of sub.sources) {
     const ahead = optional(childrenOf(source, 'ahead'))
-    const step = fanOut(childrenOf(source, 'atTurn'))
+    const atTurn = fanOut(childrenOf(source, 'atTurn'))
+    const step = events === undefined ? atTurn : events.behind(atTurn)
     for (const topic of source.kind === 'source' ? source.topics : [source.topic]) {
       compiled.set(topic, { source, step, ahead })
     }
   }
   if (compiled.size !== inputTopics(sub).length) throw new Error('a topic was compiled twice')
   return compiled
+}
+
+/** Undefined: no operator listens to a region. */
+function eventsOf(sub: SubTopology): EntryEvents | undefined {
+  const regions = sub.nodes.flatMap((node) => (node.kind === 'operator' ? (node.listensTo ?? []) : []))
+  return regions.length === 0 ? undefined : new EntryEvents(regions)
+}
+
+function withEvents(task: TaskHost, events: EntryEvents): TaskHost {
+  return {
+    ...task,
+    region: (name) => events.watched(name, task.region(name)),
+    time: events.timeOf(task.time),
+    early: (call) => task.early({ ...call, next: events.behind(call.next) }),
+  }
 }
 
 /** How many records may have calls under way at once; 0 when there are none to make. */

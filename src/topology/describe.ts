@@ -95,7 +95,12 @@ function mermaid({ globalRegions, subTopologies }: TopologyDescription): string[
           : `${described.name}: ${described.operator}`
         inside.push(`    ${own}[${quoted(label)}]`)
         for (const next of described.to) edges.push(`  ${own} --> ${node(next)}`)
-        for (const region of described.regions) edges.push(`  ${own} -.- ${regionIds.get(region) as string}`)
+        for (const region of described.regions) {
+          const kept = regionIds.get(region) as string
+          if (described.operator === 'toRegion') edges.push(`  ${own} --> ${kept}`)
+          else if (described.operator === 'fromRegion') edges.push(`  ${kept} --> ${own}`)
+          else edges.push(`  ${own} -.- ${kept}`)
+        }
       } else {
         inside.push(`    ${own}([${quoted(described.name)}])`)
         edges.push(`  ${own} --> ${topic(described.topic ?? CHOSEN)}`)

@@ -68,6 +68,8 @@ interface AnyOperatorNode extends Common {
   /** What describe calls it: map, filter, process, count, ... */
   readonly operator: string
   readonly regions: readonly string[]
+  /** It has no parents: its records are the events of this region, which is one of its regions. */
+  readonly listensTo?: string
   /** Its records carry a `Change`, the new value alone for children that do not take changes. */
   readonly emits?: 'changes'
   /** Its records come from tables, and carry a `Change`. */
