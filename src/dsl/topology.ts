@@ -3,7 +3,7 @@ import type { Serde } from '../ports.ts'
 import type { GlobalRegion, Region } from '../region/definition.ts'
 import { orderByKeys } from '../region/time-order.ts'
 import { WINDOW_KEYS, windowStoreKey } from '../region/timed-keys.ts'
-import type { Windowed } from '../serde/windowed.ts'
+import { timeWindowed, type Windowed } from '../serde/windowed.ts'
 import { AutoName, GraphBuilder } from '../topology/builder.ts'
 import { type DescribeFormat, describe } from '../topology/describe.ts'
 import type { EntryEvent } from '../topology/entry-event.ts'
@@ -195,6 +195,7 @@ export class Topology {
       value,
       store,
       timed: { order: orderByKeys(WINDOW_KEYS), retentionMs },
+      topicKey: timeWindowed(key, { sizeMs }),
     })
   }
 
@@ -250,7 +251,7 @@ export class Topology {
     return new Stream({
       builder: this.#builder,
       node: addFromRegion(this.#builder, region as Region),
-      serdes: { key: region.key },
+      serdes: { key: region.topicKey ?? region.key },
       rekeyed: false,
     })
   }

@@ -100,6 +100,7 @@ export function windowedTable<const Name extends string, K, A>(
     store,
     // The region counts from the newest time in it, which stream time is behind.
     timed: { order: orderByKeys(keys), retentionMs: retentionMs + place.builder.maxOutOfOrdernessMs },
+    topicKey: tableKey,
   })
   const node = addAggregation(name, `${windows.kind}WindowAggregate`, inputs, ({ aggregator }, index) =>
     bindOf(name, aggregation, { initial: aggregation.initial, aggregator }, index),

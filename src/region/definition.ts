@@ -15,6 +15,8 @@ export interface Region<Name extends string = string, K = unknown, V = unknown> 
   readonly source?: string
   /** Of a region whose entries stand in time. */
   readonly timed?: TimedEntries
+  /** Of keys in other topics than the changelog, where their bytes are others there. */
+  readonly topicKey?: Serde<K>
 }
 
 /** How the entries of a region stand in time. */

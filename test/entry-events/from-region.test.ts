@@ -7,7 +7,9 @@ import {
   sessionWindows,
   string,
   Topology,
+  timeWindowed,
   tumblingWindows,
+  type Windowed,
 } from '../../src/index.ts'
 import { TestDriver } from '../../src/testing/index.ts'
 import { entriesOf, figures, strings } from '../testing/topologies.ts'
@@ -205,6 +207,31 @@ describe('the events of a region', () => {
       ['a 10-100', 20, 'destroy', null, 3],
       ['a 10-100', 100, 'create', 4, null],
     ])
+  })
+
+  test('of windows have the keys that tables of windows have in topics', async () => {
+    const topology = new Topology('windows')
+    const hours = topology.windowRegion('hours', { ...strings, sizeMs: 100, retentionMs: 1_000 })
+    const counts = topology
+      .stream('in', strings)
+      .groupByKey()
+      .windowedBy(tumblingWindows({ sizeMs: 100, graceMs: 0 }))
+      .count('counts')
+    counts.toStream().mapValues(String).toRegion(hours)
+    for (const region of [hours, counts.region]) {
+      topology
+        .fromRegion<Windowed<string>, unknown>(region)
+        .mapValues(textOf)
+        .to(region.name, { value: told.value })
+    }
+    await using driver = await TestDriver.create(topology)
+    await driver.createInputTopic('in', strings).pipeInput('a', 'x', { timestamp: 110 })
+    const keyed = { key: timeWindowed(string, { sizeMs: 100 }), value: told.value }
+    for (const topic of ['hours', 'counts']) {
+      expect(await driver.createOutputTopic(topic, keyed).readRecordsToList()).toMatchObject([
+        { key: { key: 'a', windowStart: 100, windowEnd: 200 }, timestamp: 110 },
+      ])
+    }
   })
 
   test('come from timers and punctuators, which are their origin', async () => {
