@@ -54,7 +54,7 @@ describeWithJavaConsumer('judged by what Kafka’s own consumer sees', () => {
       await run({ nodes: 3, families, startCluster })
     })
 
-    test('find a bug', LIMIT, async () => {
+    test('find a bug', { timeout: 2 * LIMIT.timeout }, async () => {
       expect(await findMutant('M1', startCluster, await temporary())).toMatchObject({
         violation: expect.stringContaining('aside'),
       })

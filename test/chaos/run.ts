@@ -40,8 +40,8 @@ export interface ChaosOptions {
   readonly faults:
     | { readonly forMs: number; readonly roundMs: number }
     | { readonly ofEach: number }
-    /** None of the families: this one, again and again. */
-    | { readonly forMs: number; readonly only: Fault }
+    /** None of the families: this one, again and again, for so long and until there were so many. */
+    | { readonly forMs: number; readonly atLeast: number; readonly only: Fault }
   readonly recordsPerSecond: number
   readonly mutant?: string
   /** For logs and state. */
@@ -275,6 +275,10 @@ class Run implements AsyncDisposable {
     this.#startedMs = performance.now()
   }
 
+  get #happened(): number {
+    return [...this.#counts.values()].reduce((sum, count) => sum + count, 0)
+  }
+
   #stage(signal: AbortSignal): Stage {
     return {
       cluster: this.#cluster as RunningCluster,
@@ -310,7 +314,7 @@ class Run implements AsyncDisposable {
       return
     }
     if ('only' in faults) {
-      await this.#round(faults.forMs)
+      await this.#round(faults.forMs, undefined, faults.atLeast)
       return
     }
     const end = performance.now() + faults.forMs
@@ -333,8 +337,8 @@ class Run implements AsyncDisposable {
     }
   }
 
-  /** For so long, or so many faults of each family; then all that was fed comes out. */
-  async #round(ms?: number, ofEach?: number): Promise<void> {
+  /** For so long and at least so many faults, or so many of each family; then all that was fed comes out. */
+  async #round(ms?: number, ofEach?: number, atLeast = 0): Promise<void> {
     this.#feed()
     const over = new AbortController()
     const stage = this.#stage(AbortSignal.any([over.signal, this.#closing.signal]))
@@ -345,7 +349,7 @@ class Run implements AsyncDisposable {
         : LANES.map(({ pauseMs, weights }) => this.#lane(stage, pauseMs, weights, ofEach))
     if (ms !== undefined) {
       const end = performance.now() + ms
-      while (performance.now() < end && !this.#isDecided) await sleep(Math.min(200, end - performance.now()))
+      while (!this.#isDecided && !(performance.now() >= end && this.#happened >= atLeast)) await sleep(200)
       over.abort()
     }
     await Promise.all(lanes)
