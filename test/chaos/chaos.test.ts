@@ -55,9 +55,9 @@ describeWithJavaConsumer('judged by what Kafka’s own consumer sees', () => {
     })
 
     test('find a bug', { timeout: 2 * LIMIT.timeout }, async () => {
-      expect(await findMutant('M1', startCluster, await temporary())).toMatchObject({
-        violation: expect.stringContaining('aside'),
-      })
+      const { violation } = await findMutant('M1', startCluster, await temporary())
+      // The store that is ahead is taken up again and refused, or it lies there to the end.
+      expect(violation).toMatch(/has moved .* aside|^C2 state: .*, which should not be/)
     })
   })
 })
