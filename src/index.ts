@@ -1,17 +1,13 @@
 export type { AsyncContext, AsyncFn, AsyncOptions } from './dsl/async.ts'
-export {
-  type CogroupAggregator,
-  CogroupedStream,
-  SessionWindowedCogroupedStream,
-  WindowedCogroupedStream,
-} from './dsl/cogrouped-stream.ts'
+export { type CogroupAggregator, CogroupedStream, WindowedCogroupedStream } from './dsl/cogrouped-stream.ts'
 export type { DeduplicateOptions } from './dsl/deduplicate.ts'
 export type { ForeignKeyJoinOptions } from './dsl/foreign-key-join.ts'
 export { GlobalTable } from './dsl/global-table.ts'
 export { GroupedStream } from './dsl/grouped-stream.ts'
 export { GroupedTable } from './dsl/grouped-table.ts'
 export type { Materialized, RegionOptions } from './dsl/materialized.ts'
-export type { Partitioning, Serdes } from './dsl/place.ts'
+export type { Named, Partitioning, Serdes } from './dsl/place.ts'
+export type { PrintOptions } from './dsl/print.ts'
 export type { ProcessOptions, ProcessValuesOptions } from './dsl/processor.ts'
 export { SplitStream } from './dsl/split-stream.ts'
 export { type RepartitionOptions, type SinkOptions, Stream } from './dsl/stream.ts'
@@ -19,7 +15,7 @@ export type { StreamJoined } from './dsl/stream-join.ts'
 export type { SuppressedOptions, Suppression } from './dsl/suppressed-table.ts'
 export { Table } from './dsl/table.ts'
 export { type SourceOptions, type TableOptions, Topology, type TopologyOptions } from './dsl/topology.ts'
-export { SessionWindowedStream, WindowedStream } from './dsl/windowed-stream.ts'
+export { type SessionMerger, WindowedStream } from './dsl/windowed-stream.ts'
 export type { EmitStrategy, WindowOptions } from './dsl/windowed-table.ts'
 export type { EmbeddedBroker } from './embedded/embedded-broker.ts'
 export { DruseError, ERROR_KINDS, type ErrorCode, type ErrorKind } from './errors.ts'
@@ -120,6 +116,7 @@ export {
 export type { Cancellable, PunctuationType, Punctuator } from './topology/time.ts'
 export type { KeyTimers, Timer } from './topology/timers.ts'
 export {
+  type AnyWindows,
   hoppingWindows,
   type SessionWindows,
   type SlidingWindows,

@@ -85,7 +85,7 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   // Hashes and random bytes, the name of the machine, and how values are shown: no effects.
   'node:crypto': ['system.ts', 'runtime/task-metadata.ts'],
   'node:os': ['runtime/state-directory.ts'],
-  'node:util': ['serde/', 'cli/'],
+  'node:util': ['serde/', 'dsl/print.ts', 'cli/'],
 }
 
 /** A stream's aggregation is a table, a table's updates are a stream: their types need each other, their code does not. */

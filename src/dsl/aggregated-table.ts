@@ -4,7 +4,7 @@ import type { Fold } from '../topology/fold.ts'
 import type { NodeId, SyncNode } from '../topology/graph.ts'
 import { fanOut } from '../topology/steps.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
-import { type Place, requireOneTopology } from './place.ts'
+import { type Place, requireOneTopology, windowCloseOf } from './place.ts'
 import { regionView, Table } from './table.ts'
 
 /** A grouped stream, and how a value of it is added to the aggregate. */
@@ -35,7 +35,13 @@ export function aggregatedTable<const Name extends string, K, A>(
   const serdes = { key: region.key, value: region.value }
   return new Table(
     {
-      place: { builder: place.builder, node, serdes, rekeyed: false },
+      place: {
+        builder: place.builder,
+        node,
+        serdes,
+        rekeyed: false,
+        ...windowCloseOf(inputs.map((input) => input.place)),
+      },
       sendOldValues: () => true,
       view: () => regionView(name),
     },
@@ -57,6 +63,7 @@ export function addAggregation<K>(
       kind: 'operator',
       operator,
       name: inputs.length === 1 ? name : new AutoName(`${name}-input`),
+      partOf: name,
       parents: [input.place.node],
       regions: [name],
       emits: 'changes',

@@ -1,11 +1,12 @@
 import type { Serde } from '../ports.ts'
 import type { Windowed } from '../serde/windowed.ts'
 import type { Fold } from '../topology/fold.ts'
-import type { SessionWindows, SlidingWindows, TimeWindows } from '../topology/windows.ts'
+import type { AnyWindows, SlidingWindows, TimeWindows } from '../topology/windows.ts'
 import { type AggregationInput, aggregatedTable } from './aggregated-table.ts'
 import type { GroupedStream } from './grouped-stream.ts'
 import type { RegionOptions } from './materialized.ts'
 import type { Table } from './table.ts'
+import { type MergerAndOptions, mergerAndOptions, type SessionMerger } from './windowed-stream.ts'
 import { type WindowOptions, windowedTable } from './windowed-table.ts'
 
 /** Adds a value of one of the streams to the aggregate that all of them share. A result of null removes it. */
@@ -35,65 +36,47 @@ export class CogroupedStream<K, A> {
   }
 
   /** Aggregates by window too. Each stream has its own stream time: a record of one makes none of another late. */
-  windowedBy(windows: TimeWindows | SlidingWindows): WindowedCogroupedStream<K, A>
-  windowedBy(windows: SessionWindows): SessionWindowedCogroupedStream<K, A>
-  windowedBy(
-    windows: TimeWindows | SlidingWindows | SessionWindows,
-  ): WindowedCogroupedStream<K, A> | SessionWindowedCogroupedStream<K, A> {
-    if (windows.kind === 'session') return new SessionWindowedCogroupedStream(this.#inputs, windows)
+  windowedBy<W extends AnyWindows>(windows: W): WindowedCogroupedStream<K, A, W> {
     return new WindowedCogroupedStream(this.#inputs, windows)
   }
 }
 
-export class WindowedCogroupedStream<K, A> {
+export class WindowedCogroupedStream<K, A, W extends AnyWindows = AnyWindows> {
+  readonly windows: W
   readonly #inputs: readonly AggregationInput<K>[]
-  readonly #windows: TimeWindows | SlidingWindows
 
   /** @internal */
-  constructor(inputs: readonly AggregationInput<K>[], windows: TimeWindows | SlidingWindows) {
+  constructor(inputs: readonly AggregationInput<K>[], windows: W) {
     this.#inputs = inputs
-    this.#windows = windows
+    this.windows = windows
   }
 
   /** One aggregate per key and window, from `initial()`. */
   aggregate<const Name extends string>(
+    this: WindowedCogroupedStream<K, A, TimeWindows | SlidingWindows>,
     name: Name,
     initial: () => A,
     options: WindowOptions<K, A> & { readonly value: Serde<A> },
-  ): Table<Name, Windowed<K>, A> {
-    return windowedTable<Name, K, A>(name, {
-      windows: this.#windows,
-      emit: 'onWindowUpdate',
-      inputs: this.#inputs,
-      initial,
-      options,
-    })
-  }
-}
-
-export class SessionWindowedCogroupedStream<K, A> {
-  readonly #inputs: readonly AggregationInput<K>[]
-  readonly #windows: SessionWindows
-
-  /** @internal */
-  constructor(inputs: readonly AggregationInput<K>[], windows: SessionWindows) {
-    this.#inputs = inputs
-    this.#windows = windows
-  }
-
-  /** One aggregate per session of a key, from `initial()`; `merger` makes one of two sessions' aggregates. */
+  ): Table<Name, Windowed<K>, A>
+  /** Of sessions, and of windows that may be sessions: one per session of a key. */
   aggregate<const Name extends string>(
     name: Name,
     initial: () => A,
-    merger: (aggregate: A, other: A, key: K) => A,
+    merger: SessionMerger<K, A>,
     options: WindowOptions<K, A> & { readonly value: Serde<A> },
+  ): Table<Name, Windowed<K>, A>
+  aggregate<const Name extends string>(
+    name: Name,
+    initial: () => A,
+    ...rest: MergerAndOptions<K, A>
   ): Table<Name, Windowed<K>, A> {
+    const [merger, options] = mergerAndOptions(rest)
     return windowedTable<Name, K, A>(name, {
-      windows: this.#windows,
+      windows: this.windows,
       emit: 'onWindowUpdate',
       inputs: this.#inputs,
       initial,
-      merger: merger as Fold['aggregator'],
+      merger: merger as Fold['aggregator'] | undefined,
       options,
     })
   }

@@ -18,6 +18,7 @@ import {
   subscriberSerde,
   subscriptionSerde,
 } from '../topology/foreign-key-messages.ts'
+import type { Partitioner } from '../topology/routing.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
 import { requireOneTopology } from './place.ts'
 import { type AnyTable, type Table, tableOf } from './table.ts'
@@ -26,6 +27,11 @@ export interface ForeignKeyJoinOptions<K, V, KF, VF, VO> extends RegionOptions<K
   /** The key in the other table; null for none. */
   readonly foreignKey: (value: V, key: K) => KF | null
   readonly joiner: (value: V, foreignValue: NoInfer<VF>, key: K) => VO | null
+  /**
+   * Chooses the partition of a key of the other table, where that was not Kafka's own choice: the very function that is the
+   * `partitioner` of the repartition it comes from.
+   */
+  readonly otherPartitioner?: Partitioner<KF, unknown>
   /** Of the results. */
   readonly value: Serde<VO>
 }
@@ -40,6 +46,7 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
     foreignKey,
     joiner,
     value,
+    otherPartitioner,
     ...options
   }: ForeignKeyJoinOptions<K, V, KF, VF, VO> & { readonly name: Name; readonly isLeft: boolean },
 ): Table<Name, K, VO> {
@@ -67,13 +74,14 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
     store,
   }).name
   const region = addRegion({ builder, serdes: { key, value } }, { ...options, name })
-  const internal = { kind: 'repartition', partitions: undefined, ...builder.policies } as const
+  const internal = { kind: 'repartition', partitions: undefined } as const
   const topic = (what: string): string => `${builder.application}-${name}-${what}-repartition`
 
   const subscribing = builder.add({
     kind: 'operator',
     operator: 'foreignKeySubscribe',
     name: `${name}-subscribe`,
+    partOf: name,
     parents: [left.origin.place.node],
     regions: [versions, region.name],
     takes: 'changes',
@@ -89,7 +97,7 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
     name: `${name}-subscription`,
     parents: [subscribing],
     topic: topic('subscription'),
-    partitioner: undefined,
+    partitioner: otherPartitioner as Partitioner | undefined,
     key: foreignKeys as Serde<unknown>,
     value: subscriptionSerde(key) as Serde<unknown>,
   })
@@ -97,6 +105,7 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
     kind: 'operator',
     operator: 'foreignKeyReceive',
     name: `${name}-receive`,
+    partOf: name,
     parents: [subscription],
     regions: [subscriptions, ...foreign.regions],
     bind: bindReceive({ subscriptions, foreign }),
@@ -105,6 +114,7 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
     kind: 'operator',
     operator: 'foreignKeyChange',
     name: `${name}-change`,
+    partOf: name,
     parents: [right.origin.place.node],
     regions: [subscriptions],
     takes: 'changes',
@@ -124,6 +134,7 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
     kind: 'operator',
     operator: isLeft ? 'foreignKeyLeftJoin' : 'foreignKeyJoin',
     name: `${name}-resolve`,
+    partOf: name,
     parents: [subscribing, response],
     regions: [versions, ...rows.regions],
     bind: bindResolve({ isLeft, versions, rows, joiner: joiner as ResolveOptions['joiner'] }),

@@ -2,7 +2,7 @@ import type { Serde } from '../ports.ts'
 import type { AnyRegion } from '../region/definition.ts'
 import { int64 } from '../serde/index.ts'
 import type { Processor } from '../topology/process.ts'
-import type { SessionWindows, SlidingWindows, TimeWindows } from '../topology/windows.ts'
+import type { AnyWindows } from '../topology/windows.ts'
 import { aggregatedTable } from './aggregated-table.ts'
 import { type CogroupAggregator, CogroupedStream, input } from './cogrouped-stream.ts'
 import type { RegionOptions } from './materialized.ts'
@@ -10,7 +10,7 @@ import type { Place } from './place.ts'
 import type { ProcessOptions } from './processor.ts'
 import { Stream } from './stream.ts'
 import type { Table } from './table.ts'
-import { SessionWindowedStream, WindowedStream } from './windowed-stream.ts'
+import { WindowedStream } from './windowed-stream.ts'
 
 /** Records grouped by key: each aggregation keeps one value per key in a region of its own, under the name you give. */
 export class GroupedStream<K, V> {
@@ -67,12 +67,7 @@ export class GroupedStream<K, V> {
    * Groups by window too: `tumblingWindows`, `hoppingWindows`, `slidingWindows` or `sessionWindows`. Keys of the results
    * are `Windowed`.
    */
-  windowedBy(windows: TimeWindows | SlidingWindows): WindowedStream<K, V>
-  windowedBy(windows: SessionWindows): SessionWindowedStream<K, V>
-  windowedBy(
-    windows: TimeWindows | SlidingWindows | SessionWindows,
-  ): WindowedStream<K, V> | SessionWindowedStream<K, V> {
-    if (windows.kind === 'session') return new SessionWindowedStream(this.place, windows)
+  windowedBy<W extends AnyWindows>(windows: W): WindowedStream<K, V, W> {
     return new WindowedStream(this.place, windows)
   }
 

@@ -81,7 +81,7 @@ export class GroupedTable<K, V> {
     })
     return new Table(
       {
-        place: { builder, node, serdes: region, rekeyed: false },
+        place: { ...this.#place, node, serdes: region },
         sendOldValues: () => true,
         view: () => regionView(name),
       },

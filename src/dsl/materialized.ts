@@ -1,6 +1,5 @@
-import { DruseError } from '../errors.ts'
 import type { Region } from '../region/definition.ts'
-import type { Place, Serdes } from './place.ts'
+import { type Place, type Serdes, serdeOf } from './place.ts'
 
 /** Of a region that an operator keeps its result in. Serdes may be left out where they are known. */
 export interface RegionOptions<K, V> extends Serdes<K, V> {
@@ -18,12 +17,8 @@ export function addRegion<Name extends string, K, V>(
   { builder, serdes }: Pick<Place<K, V>, 'builder' | 'serdes'>,
   { name, store = 'persistent', source, ...given }: Materialized<Name, K, V> & Pick<Region, 'source'>,
 ): Region<Name, K, V> {
-  const key = given.key ?? serdes.key
-  const value = given.value ?? serdes.value
-  if (key === undefined || value === undefined) {
-    const part = key === undefined ? 'key' : 'value'
-    throw new DruseError('TOPOLOGY_INVALID', `'${name}' does not know the ${part} serde: give { ${part}: … }`)
-  }
+  const key = serdeOf({ serdes }, 'key', given.key, `'${name}'`)
+  const value = serdeOf({ serdes }, 'value', given.value, `'${name}'`)
   return builder.addRegion<Region<Name, K, V>>({
     kind: 'partitioned',
     name,

@@ -15,6 +15,12 @@ export interface Serdes<K, V> {
   readonly value?: Serde<V>
 }
 
+/** Of an operator without state. */
+export interface Named {
+  /** How `describe`, errors and middleware call it. Default: what it does and a number, which moves when operators are added. */
+  readonly name?: string
+}
+
 /** What users give to operators. */
 export type Fn<K, V, R> = (value: V, key: K, record: StreamRecord<K, V>) => R
 
@@ -40,7 +46,7 @@ export function requireKeyed({ rekeyed }: { readonly rekeyed: boolean }, what: s
 
 /** The one that was given, else the stream's. Errors: TOPOLOGY_INVALID when there is neither. */
 export function serdeOf<K, V, Part extends 'key' | 'value'>(
-  { serdes }: Place<K, V>,
+  { serdes }: Pick<Place<K, V>, 'serdes'>,
   part: Part,
   given: Serdes<K, V>[Part] | undefined,
   where: string,
@@ -48,6 +54,14 @@ export function serdeOf<K, V, Part extends 'key' | 'value'>(
   const serde = given ?? serdes[part]
   if (serde !== undefined) return serde
   throw new DruseError('TOPOLOGY_INVALID', `${where} does not know the ${part} serde: give { ${part}: … }`)
+}
+
+/** How long windows of what comes from all of these wait: as long as any of them; undefined where one has none. */
+export function windowCloseOf(places: readonly { readonly windowCloseMs?: number }[]): {
+  readonly windowCloseMs?: number
+} {
+  const all = places.flatMap(({ windowCloseMs }) => windowCloseMs ?? [])
+  return all.length < places.length || all.length === 0 ? {} : { windowCloseMs: Math.max(...all) }
 }
 
 /** Nodes are known by numbers, which mean others in another topology. Errors: TOPOLOGY_INVALID. */

@@ -2,7 +2,7 @@ import { DruseError } from '../errors.ts'
 import { AutoName } from '../topology/builder.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import { fanOut, guarded } from '../topology/steps.ts'
-import type { Fn, Partitioning, Place } from './place.ts'
+import type { Fn, Named, Partitioning, Place } from './place.ts'
 import { Stream } from './stream.ts'
 
 interface Branch<K, V> {
@@ -14,11 +14,13 @@ interface Branch<K, V> {
 export class SplitStream<K, V, P extends Partitioning, Names extends string = never> {
   readonly #place: Place<K, V>
   readonly #branches: readonly Branch<K, V>[]
+  readonly #named: Named
 
   /** @internal */
-  constructor(place: Place<K, V>, branches: readonly Branch<K, V>[]) {
+  constructor(place: Place<K, V>, branches: readonly Branch<K, V>[], named: Named) {
     this.#place = place
     this.#branches = branches
+    this.#named = named
   }
 
   branch<Name extends string>(name: Name, predicate: Fn<K, V, boolean>): SplitStream<K, V, P, Names | Name> {
@@ -33,10 +35,11 @@ export class SplitStream<K, V, P extends Partitioning, Names extends string = ne
   /** Drops what no branch took. */
   noDefaultBranch(): Record<Names, Stream<K, V, P>> {
     const branches = this.#branches
+    const prefix = this.#named.name
     const split = this.#place.builder.add({
       kind: 'operator',
       operator: 'split',
-      name: new AutoName('split'),
+      name: prefix ?? new AutoName('split'),
       parents: [this.#place.node],
       regions: [],
       stateless: true,
@@ -55,7 +58,7 @@ export class SplitStream<K, V, P extends Partitioning, Names extends string = ne
       const node = this.#place.builder.add({
         kind: 'operator',
         operator: 'branch',
-        name: new AutoName(`branch-${name}`),
+        name: prefix === undefined ? new AutoName(`branch-${name}`) : `${prefix}-${name}`,
         parents: [split],
         regions: [],
         stateless: true,
@@ -73,6 +76,6 @@ export class SplitStream<K, V, P extends Partitioning, Names extends string = ne
         `Two branches are named '${branch.name}'; give one another name`,
       )
     }
-    return new SplitStream<K, V, P, Names | Name>(this.#place, [...this.#branches, branch])
+    return new SplitStream<K, V, P, Names | Name>(this.#place, [...this.#branches, branch], this.#named)
   }
 }

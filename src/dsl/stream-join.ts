@@ -71,6 +71,7 @@ export function addStreamJoin<K, V, V2>(
       kind: 'operator',
       operator,
       name: new AutoName(`${name}-${isLeft ? 'left' : 'right'}`),
+      partOf: name,
       parents: [parent],
       regions,
       ...((isLeft ? isOuter.left : isOuter.right) && { takesKeyless: true }),

@@ -2,7 +2,7 @@ import { AutoName } from '../topology/builder.ts'
 import type { NodeId } from '../topology/graph.ts'
 import { bindStreamTableJoin, type StreamTableJoinOptions } from '../topology/stream-table-join.ts'
 import { GlobalTable } from './global-table.ts'
-import { type Place, requireOneTopology } from './place.ts'
+import { type Named, type Place, requireOneTopology } from './place.ts'
 import type { AnyTable } from './table.ts'
 
 export type LookedUp = AnyTable<unknown, unknown> | GlobalTable<string, unknown, unknown>
@@ -11,25 +11,25 @@ export type LookedUp = AnyTable<unknown, unknown> | GlobalTable<string, unknown,
 export function addStreamTableJoin(
   { builder, node }: Pick<Place<unknown, unknown>, 'builder' | 'node'>,
   table: LookedUp,
-  { isLeft, joiner, keyOf }: Pick<StreamTableJoinOptions, 'isLeft' | 'joiner' | 'keyOf'>,
+  { isLeft, joiner, keyOf, name }: Pick<StreamTableJoinOptions, 'isLeft' | 'joiner' | 'keyOf'> & Named,
 ): NodeId {
   const operator = isLeft ? 'leftJoin' : 'join'
   if (table instanceof GlobalTable) {
-    const { name } = table.region
+    const { name: region } = table.region
     builder.requireRegions(operator, [table.region])
     return builder.add({
       kind: 'operator',
       operator,
-      name: new AutoName(`${operator}-${name}`),
+      name: name ?? new AutoName(`${operator}-${region}`),
       parents: [node],
-      regions: [name],
+      regions: [region],
       bind: bindStreamTableJoin({
         isLeft,
         joiner,
         keyOf,
         open: (host) => {
-          const region = host.globalRegion(name)
-          return (key) => region.get(key)
+          const entries = host.globalRegion(region)
+          return (key) => entries.get(key)
         },
       }),
     })
@@ -39,7 +39,7 @@ export function addStreamTableJoin(
   return builder.add({
     kind: 'operator',
     operator,
-    name: new AutoName(operator),
+    name: name ?? new AutoName(operator),
     parents: [node],
     regions: view.regions,
     ...(isLeft && { takesKeyless: true }),

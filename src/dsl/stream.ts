@@ -20,18 +20,21 @@ import type { StreamJoinOptions } from '../topology/stream-join.ts'
 import type { Timer } from '../topology/timers.ts'
 import { type AsyncFn, type AsyncOptions, addAsync } from './async.ts'
 import { addDeduplicate, type DeduplicateOptions } from './deduplicate.ts'
-import type { GlobalTable } from './global-table.ts'
+import { GlobalTable } from './global-table.ts'
 import { GroupedStream } from './grouped-stream.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
 import {
   type Fn,
+  type Named,
   type Partitioning,
   type Place,
   requireKeyed,
   requireOneTopology,
   type Serdes,
   serdeOf,
+  windowCloseOf,
 } from './place.ts'
+import { keyAndValue, type PrintOptions } from './print.ts'
 import {
   type AddedOptions,
   addProcessor,
@@ -68,8 +71,8 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /** One record for one, with a new key and value. */
-  map<K2, V2>(fn: Fn<K, V, readonly [key: K2, value: V2]>): Stream<K2, V2, 'rekeyed'> {
-    return this.#rekey('map', {}, (name, next) => {
+  map<K2, V2>(fn: Fn<K, V, readonly [key: K2, value: V2]>, named?: Named): Stream<K2, V2, 'rekeyed'> {
+    return this.#rekey('map', named, {}, (name, next) => {
       const call = guarded(name, fn)
       return (record) => {
         const [key, value] = call(record, record.value, record.key, record)
@@ -79,8 +82,8 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /** A new value under the same key. */
-  mapValues<V2>(fn: Fn<K, V, V2>): Stream<K, V2, P> {
-    return this.#keep('mapValues', without(this.place.serdes, 'value'), (name, next) => {
+  mapValues<V2>(fn: Fn<K, V, V2>, named?: Named): Stream<K, V2, P> {
+    return this.#keep('mapValues', named, without(this.place.serdes, 'value'), (name, next) => {
       const call = guarded(name, fn)
       return (record) => next(record.with(record.key, call(record, record.value, record.key, record)))
     })
@@ -89,26 +92,30 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   /** Keeps the records for which the function returns true. */
   filter<V2 extends V>(
     predicate: (value: V, key: K, record: StreamRecord<K, V>) => value is V2,
+    named?: Named,
   ): Stream<K, V2, P>
-  filter(predicate: Fn<K, V, boolean>): Stream<K, V, P>
-  filter(predicate: Fn<K, V, boolean>): Stream<K, V, P> {
-    return this.#keep('filter', this.place.serdes, (name, next) => {
+  filter(predicate: Fn<K, V, boolean>, named?: Named): Stream<K, V, P>
+  filter(predicate: Fn<K, V, boolean>, named?: Named): Stream<K, V, P> {
+    return this.#keep('filter', named, this.place.serdes, (name, next) => {
       const call = guarded(name, predicate)
       return (record) => (call(record, record.value, record.key, record) ? next(record) : undefined)
     })
   }
 
   /** Drops the records for which the function returns true. */
-  filterNot(predicate: Fn<K, V, boolean>): Stream<K, V, P> {
-    return this.#keep('filterNot', this.place.serdes, (name, next) => {
+  filterNot(predicate: Fn<K, V, boolean>, named?: Named): Stream<K, V, P> {
+    return this.#keep('filterNot', named, this.place.serdes, (name, next) => {
       const call = guarded(name, predicate)
       return (record) => (call(record, record.value, record.key, record) ? undefined : next(record))
     })
   }
 
   /** Any number of records for one, in the order of the iterable, with the record's timestamp. */
-  flatMap<K2, V2>(fn: Fn<K, V, Iterable<readonly [key: K2, value: V2]>>): Stream<K2, V2, 'rekeyed'> {
-    return this.#rekey('flatMap', {}, (name, next) => {
+  flatMap<K2, V2>(
+    fn: Fn<K, V, Iterable<readonly [key: K2, value: V2]>>,
+    named?: Named,
+  ): Stream<K2, V2, 'rekeyed'> {
+    return this.#rekey('flatMap', named, {}, (name, next) => {
       const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) =>
         Array.from(fn(value, key, record), ([k, v]) => record.with(k, v)),
       )
@@ -117,8 +124,8 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /** Any number of values for one, under the same key. */
-  flatMapValues<V2>(fn: Fn<K, V, Iterable<V2>>): Stream<K, V2, P> {
-    return this.#keep('flatMapValues', without(this.place.serdes, 'value'), (name, next) => {
+  flatMapValues<V2>(fn: Fn<K, V, Iterable<V2>>, named?: Named): Stream<K, V2, P> {
+    return this.#keep('flatMapValues', named, without(this.place.serdes, 'value'), (name, next) => {
       const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) =>
         Array.from(fn(value, key, record), (v) => record.with(key, v)),
       )
@@ -127,16 +134,16 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /** A new key for the same value. */
-  selectKey<K2>(fn: Fn<K, V, K2>): Stream<K2, V, 'rekeyed'> {
-    return this.#rekey('selectKey', without(this.place.serdes, 'key'), (name, next) => {
+  selectKey<K2>(fn: Fn<K, V, K2>, named?: Named): Stream<K2, V, 'rekeyed'> {
+    return this.#rekey('selectKey', named, without(this.place.serdes, 'key'), (name, next) => {
       const call = guarded(name, fn)
       return (record) => next(record.with(call(record, record.value, record.key, record), record.value))
     })
   }
 
   /** Looks at each record. A side effect here happens at least once, not exactly once. */
-  peek(fn: Fn<K, V, void>): Stream<K, V, P> {
-    return this.#keep('peek', this.place.serdes, (name, next) => {
+  peek(fn: Fn<K, V, void>, named?: Named): Stream<K, V, P> {
+    return this.#keep('peek', named, this.place.serdes, (name, next) => {
       const call = guarded(name, fn)
       return (record) => {
         call(record, record.value, record.key, record)
@@ -146,9 +153,23 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /** Ends the stream in a function. Its side effects happen at least once, not exactly once. */
-  foreach(fn: Fn<K, V, void>): void {
-    this.#keep('foreach', this.place.serdes, (name) => {
+  foreach(fn: Fn<K, V, void>, named?: Named): void {
+    this.#keep('foreach', named, this.place.serdes, (name) => {
       const call = guarded(name, fn)
+      return (record) => call(record, record.value, record.key, record)
+    })
+  }
+
+  /**
+   * Ends the stream in lines of text, for a look at it: `[label]: key, value`, as Kafka Streams' `Printed`. What is read again
+   * after a failure is printed again.
+   */
+  print(options: PrintOptions<K, V> = {}): void {
+    const { label, text = keyAndValue, write = console.log } = options
+    this.#keep('print', options, this.place.serdes, (name) => {
+      const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) =>
+        write(`[${label ?? name}]: ${text(value, key, record)}`),
+      )
       return (record) => call(record, record.value, record.key, record)
     })
   }
@@ -156,12 +177,19 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   /** Records of both streams; no order is promised between them. */
   merge<P2 extends Partitioning>(
     other: Stream<K, V, P2>,
+    named?: Named,
   ): Stream<K, V, [P, P2] extends ['keyed', 'keyed'] ? 'keyed' : 'rekeyed'> {
     requireOneTopology(this.place, other.place, 'merge')
+    if (this.place.node === other.place.node) {
+      throw new DruseError(
+        'TOPOLOGY_INVALID',
+        'merge() was given the stream that it is called on: there is nothing to merge. For each record twice, use flatMap',
+      )
+    }
     const node = this.place.builder.add({
       kind: 'operator',
       operator: 'merge',
-      name: new AutoName('merge'),
+      name: named?.name ?? new AutoName('merge'),
       parents: [this.place.node, other.place.node],
       regions: [],
       stateless: true,
@@ -172,8 +200,10 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       ...(key && key === other.place.serdes.key && { key }),
       ...(value && value === other.place.serdes.value && { value }),
     }
+    const { windowCloseMs: _, ...place } = this.place
     return new Stream({
-      ...this.place,
+      ...place,
+      ...windowCloseOf([this.place, other.place]),
       node,
       serdes: same,
       rekeyed: this.place.rekeyed || other.place.rekeyed,
@@ -181,8 +211,8 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /** Begins branches: each record goes to the first whose predicate is true. */
-  split(): SplitStream<K, V, P> {
-    return new SplitStream(this.place, [])
+  split(named: Named = {}): SplitStream<K, V, P> {
+    return new SplitStream(this.place, [], named)
   }
 
   /** Groups by the key that records have. After a change of key, use groupBy() or repartition() first. */
@@ -192,18 +222,24 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /**
-   * Groups by another key: records travel through the internal topic `<application>-<name>-repartition`.
+   * Groups by another key: records travel through the internal topic `<application>-<name>-repartition`. Those for which the
+   * function gives null are in no group.
    * The serdes may be left out where the stream still has those of its source.
    */
-  groupBy(name: string, fn: Fn<K, V, K>, options?: RepartitionOptions<K, V>): GroupedStream<K, V>
+  groupBy(name: string, fn: Fn<K, V, K | null>, options?: RepartitionOptions<K, V>): GroupedStream<K, V>
   groupBy<K2>(
     name: string,
-    fn: Fn<K, V, K2>,
+    fn: Fn<K, V, K2 | null>,
     options: RepartitionOptions<K2, V> & { readonly key: Serde<K2> },
   ): GroupedStream<K2, V>
-  groupBy<K2>(name: string, fn: Fn<K, V, K2>, options?: RepartitionOptions<K2, V>): GroupedStream<K2, V> {
+  groupBy<K2>(
+    name: string,
+    fn: Fn<K, V, K2 | null>,
+    options?: RepartitionOptions<K2, V>,
+  ): GroupedStream<K2, V> {
     const key = options?.key ?? (this.place.serdes.key as Serde<K2> | undefined)
-    return this.selectKey(fn)
+    // Records without key end at the repartition.
+    return this.selectKey(fn as Fn<K, V, K2>)
       .repartition(name, { ...options, ...(key === undefined ? {} : { key }) })
       .groupByKey()
   }
@@ -231,7 +267,6 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
       partitioner: options.partitioner as Partitioner | undefined,
       key: key as Serde<unknown>,
       value: value as Serde<unknown>,
-      ...this.place.builder.policies,
     })
     return new Stream({ ...this.place, node, serdes: { key, value }, rekeyed: false })
   }
@@ -243,12 +278,13 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   toTable<const Name extends string>(
     this: Stream<K, V, 'keyed'>,
     name: Name,
-    options: RegionOptions<K, V> = {},
-  ): Table<Name, K, V> {
+    options: RegionOptions<K, Exclude<V, null>> = {},
+  ): Table<Name, K, Exclude<V, null>> {
     requireKeyed(this.place, `toTable('${name}')`)
-    const region = addRegion(this.place, { ...options, name })
-    const place = { ...this.place, serdes: region }
-    return tableOf(place, { name, region, keep: () => region }) as Table<Name, K, V>
+    const kept = this.place as Place<K, Exclude<V, null>>
+    const region = addRegion(kept, { ...options, name })
+    const table = tableOf({ ...kept, serdes: region }, { name, region, keep: () => region })
+    return table as Table<Name, K, Exclude<V, null>>
   }
 
   /**
@@ -261,11 +297,13 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     this: Stream<K, V, 'keyed'>,
     table: AnyTable<K, V2>,
     joiner: (value: V, tableValue: NoInfer<V2>, key: K) => VO,
+    named?: Named,
   ): Stream<K, VO>
   join<K2, V2, VO>(
     table: GlobalTable<string, K2, V2>,
     selectKey: Fn<K, V, K2 | null>,
     joiner: (value: V, tableValue: NoInfer<V2>, key: K) => VO,
+    named?: Named,
   ): Stream<K, VO, P>
   /**
    * Pairs of records of both streams that have one key and belong together by their times, each pair once, with the later
@@ -288,11 +326,13 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     this: Stream<K, V, 'keyed'>,
     table: AnyTable<K, V2>,
     joiner: (value: V, tableValue: NoInfer<V2> | null, key: K) => VO,
+    named?: Named,
   ): Stream<K, VO>
   leftJoin<K2, V2, VO>(
     table: GlobalTable<string, K2, V2>,
     selectKey: Fn<K, V, K2 | null>,
     joiner: (value: V, tableValue: NoInfer<V2> | null, key: K) => VO,
+    named?: Named,
   ): Stream<K, VO, P>
   /**
    * As `join` of streams; a record of this stream that finds no match gives one result with null, when its window and
@@ -458,11 +498,11 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
    * waits for it. Failures of a record, for the source's `onFailure` to answer: TOPIC_MISSING when there is no such
    * topic (none is created), TOPIC_INVALID when it is no name of a topic, or an internal topic of this application.
    */
-  to(topic: string | TopicChooser<K, V>, options: SinkOptions<K, V> = {}): void {
+  to(topic: string | TopicChooser<K, V>, options: SinkOptions<K, V> & Named = {}): void {
     const where = typeof topic === 'string' ? `to('${topic}')` : 'to(…)'
     this.place.builder.add({
       kind: 'sink',
-      name: new AutoName(typeof topic === 'string' ? `to-${topic}` : 'to'),
+      name: options.name ?? new AutoName(typeof topic === 'string' ? `to-${topic}` : 'to'),
       parents: [this.place.node],
       topic: topic as string | TopicChooser,
       partitioner: options.partitioner as Partitioner | undefined,
@@ -483,14 +523,14 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
     addToRegion((this as Stream<unknown, unknown>).place, region)
   }
 
-  #lookUp(isLeft: boolean, table: LookedUp, functions: readonly unknown[]): Stream<K, unknown, Partitioning> {
+  #lookUp(isLeft: boolean, table: LookedUp, rest: readonly unknown[]): Stream<K, unknown, Partitioning> {
     type Joiner = Parameters<typeof addStreamTableJoin>[2]['joiner']
     type KeyOf = Parameters<typeof addStreamTableJoin>[2]['keyOf']
-    const isGlobal = functions.length > 1
+    const isGlobal = table instanceof GlobalTable
     if (!isGlobal) requireKeyed(this.place, isLeft ? 'leftJoin' : 'join')
-    const keyOf: KeyOf = isGlobal ? (functions[0] as KeyOf) : (_, key) => key
-    const joiner = functions[isGlobal ? 1 : 0] as Joiner
-    const node = addStreamTableJoin(this.place, table, { isLeft, joiner, keyOf })
+    const ownKey: KeyOf = (_, key) => key
+    const [keyOf, joiner, named] = (isGlobal ? rest : [ownKey, ...rest]) as [KeyOf, Joiner, Named?]
+    const node = addStreamTableJoin(this.place, table, { isLeft, joiner, keyOf, ...named })
     return new Stream({ ...this.place, node, serdes: without(this.place.serdes, 'value') })
   }
 
@@ -514,28 +554,31 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
 
   #keep<V2>(
     operator: string,
+    named: Named | undefined,
     serdes: Serdes<K, V2>,
     bind: (name: string, next: Step) => (record: StreamRecord<K, V>) => void | Promise<void>,
   ): Stream<K, V2, P> {
-    return new Stream({ ...this.place, node: this.#add(operator, bind), serdes })
+    return new Stream({ ...this.place, node: this.#add(operator, named, bind), serdes })
   }
 
   #rekey<K2, V2>(
     operator: string,
+    named: Named | undefined,
     serdes: Serdes<K2, V2>,
     bind: (name: string, next: Step) => (record: StreamRecord<K, V>) => void | Promise<void>,
   ): Stream<K2, V2, 'rekeyed'> {
-    return new Stream({ ...this.place, node: this.#add(operator, bind), serdes, rekeyed: true })
+    return new Stream({ ...this.place, node: this.#add(operator, named, bind), serdes, rekeyed: true })
   }
 
   #add(
     operator: string,
+    named: Named | undefined,
     bind: (name: string, next: Step) => (record: StreamRecord<K, V>) => void | Promise<void>,
   ): NodeId {
     return this.place.builder.add({
       kind: 'operator',
       operator,
-      name: new AutoName(operator),
+      name: named?.name ?? new AutoName(operator),
       parents: [this.place.node],
       regions: [],
       stateless: true,

@@ -1,5 +1,4 @@
 import { DruseError } from '../errors.ts'
-import type { Serde } from '../ports.ts'
 import { type Buffered, bufferedKey, bufferedValue } from '../region/buffered.ts'
 import type { Region } from '../region/definition.ts'
 import { ORDER_BY_VALUES } from '../region/time-order.ts'
@@ -10,6 +9,7 @@ import {
   type SuppressUntilWindowCloses,
 } from '../topology/suppress.ts'
 import type { RegionOptions } from './materialized.ts'
+import { serdeOf } from './place.ts'
 import type { TableOrigin, TableView } from './table.ts'
 
 /** Until windows close: only of a table with windowed keys. */
@@ -30,8 +30,8 @@ export function suppressed<K, V>(
   const { place } = origin
   // What was passed on before is what stands under a key that is held back.
   origin.sendOldValues(true)
-  const key = required(name, 'key', options.key ?? place.serdes.key)
-  const value = required(name, 'value', options.value ?? place.serdes.value)
+  const key = serdeOf(place, 'key', options.key, `'${name}'`)
+  const value = serdeOf(place, 'value', options.value, `'${name}'`)
   const waits = waiting(name, suppression, place.windowCloseMs)
   const region: Region<string, K, Buffered<V>> = {
     kind: 'partitioned',
@@ -90,9 +90,4 @@ function heldBackView(region: string, of: TableView): TableView {
       }
     },
   }
-}
-
-function required<T>(name: string, part: 'key' | 'value', serde: Serde<T> | undefined): Serde<T> {
-  if (serde !== undefined) return serde
-  throw new DruseError('TOPOLOGY_INVALID', `'${name}' does not know the ${part} serde: give { ${part}: … }`)
 }

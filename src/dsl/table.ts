@@ -23,7 +23,7 @@ import { type Derive, derivedView, regionView, type TableView } from '../topolog
 import { type ForeignKeyJoinOptions, foreignKeyJoin } from './foreign-key-join.ts'
 import { GroupedTable } from './grouped-table.ts'
 import { addRegion, type Materialized, type RegionOptions } from './materialized.ts'
-import { type Fn, type Place, requireOneTopology, type Serdes } from './place.ts'
+import { type Fn, type Named, type Place, requireOneTopology, type Serdes, windowCloseOf } from './place.ts'
 import { Stream } from './stream.ts'
 import { type SuppressedOptions, type Suppression, suppressed } from './suppressed-table.ts'
 
@@ -137,7 +137,7 @@ export class Table<Name extends string | undefined, K, V> {
     })
     return new Table(
       {
-        place: { builder, node: transforming, serdes: region, rekeyed: false },
+        place: { ...this.origin.place, node: transforming, serdes: region },
         sendOldValues: () => true,
         view: () => regionView(name),
       },
@@ -160,6 +160,7 @@ export class Table<Name extends string | undefined, K, V> {
       kind: 'operator',
       operator: 'groupBy',
       name: new AutoName(`group-${name}`),
+      partOf: name,
       parents: [this.origin.place.node],
       regions: [],
       takes: 'changes',
@@ -174,10 +175,9 @@ export class Table<Name extends string | undefined, K, V> {
       partitioner: undefined,
       key: options.key as Serde<unknown>,
       value: changeSerde(options.value) as Serde<unknown>,
-      ...builder.policies,
     })
     const { key, value } = options
-    return new GroupedTable({ builder, node, serdes: { key, value }, rekeyed: false })
+    return new GroupedTable({ ...this.origin.place, node, serdes: { key, value } })
   }
 
   /** Both tables' entries of one key; as long as both are there. The result's time is the newer one's. */
@@ -272,11 +272,14 @@ export class Table<Name extends string | undefined, K, V> {
   }
 
   /** Each update, as the new value under its key; null where the key was removed. With a function, under a new key. */
-  toStream(): Stream<K, V>
-  toStream<K2>(selectKey: Fn<K, V, K2>): Stream<K2, V, 'rekeyed'>
-  toStream<K2>(selectKey?: Fn<K, V, K2>): Stream<K, V> | Stream<K2, V, 'rekeyed'> {
-    const updates = new Stream<K, V>(this.origin.place)
-    return selectKey === undefined ? updates : updates.selectKey(selectKey)
+  toStream(): Stream<K, V | null>
+  toStream<K2>(selectKey: Fn<K, V | null, K2>, named?: Named): Stream<K2, V | null, 'rekeyed'>
+  toStream<K2>(
+    selectKey?: Fn<K, V | null, K2>,
+    named?: Named,
+  ): Stream<K, V | null> | Stream<K2, V | null, 'rekeyed'> {
+    const updates = new Stream<K, V | null>(this.origin.place)
+    return selectKey === undefined ? updates : updates.selectKey(selectKey, named)
   }
 
   #filter(
@@ -342,6 +345,7 @@ export class Table<Name extends string | undefined, K, V> {
         kind: 'operator',
         operator: kind === 'inner' ? 'join' : `${kind}Join`,
         name: new AutoName(`join-${mine}`),
+        ...(materialized && { partOf: materialized.name }),
         parents: [of],
         regions: view.regions,
         takes: 'changes',
@@ -364,7 +368,13 @@ export class Table<Name extends string | undefined, K, V> {
     })
     return new Table<string | undefined, K, VO>(
       {
-        place: { builder, node, serdes: region ?? known, rekeyed: false },
+        place: {
+          builder,
+          node,
+          serdes: region ?? known,
+          rekeyed: false,
+          ...windowCloseOf([this.origin.place, other.origin.place]),
+        },
         sendOldValues: (force) => {
           if (region === undefined && shared !== undefined) {
             if (!force) return false

@@ -13,18 +13,25 @@ import { checkMs } from '../topology/windows.ts'
 import type { ErrorPolicy, LatePolicy, OffsetReset } from '../types.ts'
 import { GlobalTable } from './global-table.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
+import type { Named } from './place.ts'
 import { addFromRegion } from './region-stream.ts'
 import { Stream } from './stream.ts'
 import { type Table, tableOf } from './table.ts'
 
 export interface FailurePolicies {
-  /** For records that cannot be decoded, of sources that do not say. Default 'fail'. */
+  /**
+   * For records that cannot be decoded, of sources that do not say; of internal topics it is always the topology's. Default
+   * 'fail'.
+   */
   readonly onUndecodable?: ErrorPolicy
-  /** For records whose processing throws, of sources that do not say. Default 'fail'. */
+  /**
+   * For records whose processing throws, of sources that do not say. Behind a repartition it is that of the sources before
+   * it where they agree, else the topology's; the record is the one in the internal topic. Default 'fail'.
+   */
   readonly onFailure?: ErrorPolicy
   /**
-   * For records that come after their window has closed, of sources that do not say. Behind a repartition the topology's
-   * counts, and the record is the one in the internal topic. Default 'drop', as in Kafka Streams.
+   * For records that come after their window has closed, of sources that do not say. Behind a repartition as `onFailure`.
+   * Default 'drop', as in Kafka Streams.
    */
   readonly onLate?: LatePolicy
 }
@@ -101,13 +108,13 @@ export class Topology {
   }
 
   /** Reads one topic, or several of the same kind. */
-  stream<K, V>(topics: string | readonly string[], options: SourceOptions<K, V>): Stream<K, V> {
+  stream<K, V>(topics: string | readonly string[], options: SourceOptions<K, V> & Named): Stream<K, V> {
     const list = typeof topics === 'string' ? [topics] : [...topics]
     const [first] = list
     if (first === undefined) throw new DruseError('TOPOLOGY_INVALID', 'stream() needs at least one topic')
     const node = this.#builder.add({
       kind: 'source',
-      name: new AutoName(`from-${first}`),
+      name: options.name ?? new AutoName(`from-${first}`),
       parents: [],
       topics: list,
       key: options.key as Serde<unknown>,

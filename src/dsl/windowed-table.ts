@@ -16,9 +16,10 @@ import type { SyncNode } from '../topology/graph.ts'
 import { bindSessionAggregate } from '../topology/session-aggregate.ts'
 import { bindSlidingAggregate } from '../topology/sliding-aggregate.ts'
 import { bindWindowAggregate } from '../topology/window-aggregate.ts'
-import { checkMs, type SessionWindows, type SlidingWindows, type TimeWindows } from '../topology/windows.ts'
+import { type AnyWindows, checkMs } from '../topology/windows.ts'
 import { type AggregationInput, addAggregation, firstOf } from './aggregated-table.ts'
 import type { RegionOptions } from './materialized.ts'
+import { serdeOf } from './place.ts'
 import { regionView, Table } from './table.ts'
 
 /** `onWindowUpdate`: each update of a window is passed on. `onWindowClose`: its last state alone, once, when it closes. */
@@ -32,8 +33,6 @@ export interface WindowOptions<K, A> extends RegionOptions<K, A> {
   readonly retentionMs?: number
 }
 
-export type AnyWindows = TimeWindows | SlidingWindows | SessionWindows
-
 /** An aggregation in windows, over one grouped stream or several. */
 export interface WindowedAggregation<K, A> {
   readonly windows: AnyWindows
@@ -41,7 +40,7 @@ export interface WindowedAggregation<K, A> {
   readonly inputs: readonly AggregationInput<K>[]
   readonly initial: Fold['initial']
   /** Of sessions. */
-  readonly merger?: Fold['aggregator']
+  readonly merger: Fold['aggregator'] | undefined
   readonly options: WindowOptions<K, A>
 }
 
@@ -81,8 +80,9 @@ export function windowedTable<const Name extends string, K, A>(
 ): Table<Name, Windowed<K>, A> {
   const { windows, inputs, options } = aggregation
   const { place } = firstOf(inputs)
-  const key = required(name, 'key', options.key ?? place.serdes.key)
-  const value = required(name, 'value', options.value)
+  const key = serdeOf(place, 'key', options.key, `'${name}'`)
+  // Of the aggregate, not of what is aggregated.
+  const value = serdeOf<K, A, 'value'>({ serdes: {} }, 'value', options.value, `'${name}'`)
   const { keys, storeKey, tableKey, leastRetentionMs } = kept(windows, aggregation.emit, key)
   const { retentionMs = leastRetentionMs, store = 'persistent' } = options
   checkMs(`'${name}'`, { retentionMs }, 0)
@@ -131,9 +131,4 @@ function bindOf<K, A>(
   if (windows.kind === 'time') return bindWindowAggregate({ ...common, windows })
   if (windows.kind === 'sliding') return bindSlidingAggregate({ ...common, windows })
   return bindSessionAggregate({ ...common, windows, merger: merger as Fold['aggregator'] })
-}
-
-function required<T>(name: string, part: 'key' | 'value', serde: T | undefined): T {
-  if (serde !== undefined) return serde
-  throw new DruseError('TOPOLOGY_INVALID', `'${name}' does not know the ${part} serde: give { ${part}: … }`)
 }

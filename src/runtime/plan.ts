@@ -3,7 +3,14 @@ import { DruseError } from '../errors.ts'
 import type { TopicDescription } from '../kafka/topics.ts'
 import type { NewTopic } from '../ports.ts'
 import { forgets, type Region } from '../region/definition.ts'
-import { deadLetterTopics, type Graph, type RepartitionNode } from '../topology/graph.ts'
+import {
+  choosing,
+  coPartitionGroups,
+  feedersOf,
+  partitionerOf,
+  topicsOf,
+} from '../topology/co-partitioning.ts'
+import { deadLetterTopics, type Graph } from '../topology/graph.ts'
 import { changelogTopic, logOf } from '../topology/internal-topics.ts'
 import { inputTopics, outputNodes, type SubTopology, subTopologies } from '../topology/subtopologies.ts'
 import { RESET } from './reset-advice.ts'
@@ -66,7 +73,8 @@ export function makePlan(
   const subs = subTopologies(graph)
   const partitions = new Map<string, number>()
   for (const topic of externalTopics(graph)) partitions.set(topic, found.get(topic)?.partitions as number)
-  countRepartitions(subs, partitions)
+  countRepartitions(graph, subs, partitions)
+  for (const region of graph.regions.keys()) checkCounts(graph, region, partitions)
   const taskCounts = subs.map((sub) => tasksOf(sub, partitions))
   const internal: NewTopic[] = []
   for (const sub of subs) {
@@ -79,6 +87,7 @@ export function makePlan(
     for (const region of sub.regions) {
       if (region.source !== undefined) {
         checkKeeps(region, found.get(region.source))
+        checkServes(region, partitions.get(region.source) as number, taskCounts[sub.id] as number)
         continue
       }
       const topic = changelogTopic(graph.application, region.name)
@@ -130,46 +139,80 @@ const WINDOW_CHANGELOG_CONFIGS = {
   'segment.bytes': String(50 << 20),
 }
 
-/** A repartition topic has as many partitions as the topics it is read with, else as those that feed it. */
-function countRepartitions(subs: readonly SubTopology[], partitions: Map<string, number>): void {
-  const open = subs.flatMap((sub) => outputNodes(sub).filter((node) => node.kind === 'repartition'))
-  for (const node of open) if (node.partitions !== undefined) partitions.set(node.topic, node.partitions)
-  const known = (topics: readonly string[]): number =>
-    Math.max(0, ...topics.map((topic) => partitions.get(topic) ?? 0))
-  for (let left = open.length; left >= 0; left--) {
-    for (const node of open) {
-      if (partitions.has(node.topic)) continue
-      const reader = subs.find((sub) => sub.sources.includes(node)) as SubTopology
-      const writer = subs.find((sub) => sub.nodes.includes(node)) as SubTopology
-      const count = known(inputTopics(reader)) || knownIfComplete(writer, partitions)
-      if (count > 0) partitions.set(node.topic, count)
+/**
+ * A repartition topic has as many partitions as the topics that have to be partitioned as it is, else as those that are read
+ * where it is written: as in Kafka Streams.
+ */
+function countRepartitions(
+  graph: Graph,
+  subs: readonly SubTopology[],
+  partitions: Map<string, number>,
+): void {
+  const writers = new Map<string, SubTopology>()
+  for (const sub of subs) {
+    for (const node of outputNodes(sub)) {
+      if (node.kind !== 'repartition') continue
+      writers.set(node.topic, sub)
+      if (node.partitions !== undefined) partitions.set(node.topic, node.partitions)
     }
   }
-  const unknown: RepartitionNode | undefined = open.find((node) => !partitions.has(node.topic))
+  const grouped = coPartitionGroups(graph)
+  const alone = [...writers.keys()].filter((topic) => !grouped.some((group) => group.includes(topic)))
+  const groups = [...grouped, ...alone.map((topic) => [topic])]
+  const most = (topics: readonly string[]): number =>
+    Math.max(0, ...topics.map((topic) => partitions.get(topic) ?? 0))
+  const open = () => groups.filter((group) => group.some((topic) => !partitions.has(topic)))
+  /** What is written where inputs are counted. */
+  const follows = (topic: string): readonly string[] => inputTopics(writers.get(topic) as SubTopology)
+  const isCounted = (topic: string): boolean => follows(topic).every((input) => partitions.has(input))
+  const settle = (group: readonly string[], count: number): boolean => {
+    if (count === 0) return false
+    for (const topic of group) if (!partitions.has(topic)) partitions.set(topic, count)
+    return true
+  }
+  const step = (): boolean =>
+    open().some((group) => settle(group, most(group))) ||
+    open().some((group) => group.every(isCounted) && settle(group, most(group.flatMap(follows)))) ||
+    open().some((group) => settle(group, most(group.filter(isCounted).flatMap(follows))))
+  while (step());
+  const [unknown] = open().flat()
   if (unknown === undefined) return
   throw new DruseError(
     'TOPOLOGY_INVALID',
-    `The partition count of repartition('${unknown.name}') follows from nothing; give it with { partitions }`,
+    `The partition count of '${unknown}' follows from nothing; give it with repartition(name, { partitions })`,
   )
 }
 
-function knownIfComplete(sub: SubTopology, partitions: ReadonlyMap<string, number>): number {
-  const counts = inputTopics(sub).map((topic) => partitions.get(topic) ?? 0)
-  return counts.includes(0) ? 0 : Math.max(...counts)
+function checkCounts(graph: Graph, region: string, partitions: ReadonlyMap<string, number>): void {
+  const topics = feedersOf(graph, region).flatMap(topicsOf).sort()
+  if (new Set(topics.map((topic) => partitions.get(topic))).size <= 1) return
+  const list = topics.map((topic) => `${topic} (${partitions.get(topic)})`).join(', ')
+  throw new DruseError(
+    'TOPIC_PARTITIONS',
+    `Topics that feed region '${region}' have different partition counts: ${list}. Equal keys would meet in different tasks; send one of them through a repartition()`,
+    { topics },
+  )
 }
 
 function tasksOf(sub: SubTopology, partitions: ReadonlyMap<string, number>): number {
-  const topics = inputTopics(sub)
-  const counts = topics.map((topic) => partitions.get(topic) as number)
-  if (sub.regions.length > 0 && new Set(counts).size > 1) {
-    const list = topics.map((topic, i) => `${topic} (${counts[i]})`).join(', ')
-    throw new DruseError(
-      'TOPIC_PARTITIONS',
-      `Topics that share regions ${sub.regions.map((region) => region.name).join(', ')} have different partition counts: ${list}. Equal keys would meet in different tasks; send one of them through a repartition()`,
-      { topics },
-    )
-  }
-  return Math.max(...counts)
+  return Math.max(...inputTopics(sub).map((topic) => partitions.get(topic) as number))
+}
+
+/** By which a key's part of a region is found; undefined where the application's own partitioner has chosen it. */
+export function keyPartitionsOf({ graph, partitions }: Plan, region: string): number | undefined {
+  const feeders = feedersOf(graph, region)
+  if (choosing(feeders).some((node) => partitionerOf(node) !== undefined)) return undefined
+  return Math.max(0, ...feeders.flatMap(topicsOf).map((topic) => partitions.get(topic) as number))
+}
+
+/** A topic that other tasks have no partition of cannot be their log. */
+function checkServes({ name, source }: Region, partitions: number, tasks: number): void {
+  if (partitions === tasks) return
+  throw new DruseError(
+    'TOPIC_PARTITIONS',
+    `Table '${name}' is to be restored from its source topic '${source}', which has ${partitions} partitions, but its tasks are ${tasks}, by what else they read. Leave out reuseSourceTopic`,
+    { topic: source, region: name },
+  )
 }
 
 /** What the source topic of a table forgets by age, the table would forget with its next restore. */

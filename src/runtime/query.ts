@@ -6,6 +6,7 @@ import type { AnyRegion, KeyRange, WindowReadsOf } from '../region/definition.ts
 import type { RegionPart } from '../region/part.ts'
 import type { TypedEntries } from '../region/typed.ts'
 import { Windowed } from '../serde/windowed.ts'
+import { keyPartitionsOf } from './plan.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { Worker } from './worker.ts'
 
@@ -51,8 +52,8 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
   readonly #entries: TypedEntries<unknown, unknown>
   readonly #part: (partition: number) => RegionPart | undefined
   readonly #count: number
-  /** Whether a key's part follows from the key alone, by Kafka's own partitioner. */
-  readonly #byKey: boolean
+  /** For Kafka's own partitioner, where that tells a key's part. */
+  readonly #keyPartitions: number | undefined
 
   constructor(name: string, surroundings: Surroundings, worker: Worker) {
     const { plan } = surroundings
@@ -60,16 +61,14 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
     this.#name = name
     this.#entries = surroundings.entries(name)
     this.#count = sub === undefined ? 0 : (plan.taskCounts[sub.id] as number)
-    this.#byKey = !sub?.sources.some(
-      (source) => source.kind === 'repartition' && source.partitioner && !source.returns,
-    )
+    this.#keyPartitions = keyPartitionsOf(plan, name)
     this.#part = (partition) => sub && worker.running(sub.id, partition)?.parts.get(name)
   }
 
   async get(key: unknown): Promise<unknown> {
-    if (!this.#byKey) return this.#find(key)
+    if (this.#keyPartitions === undefined) return this.#find(key)
     const bytes = this.#entries.partitionBytes(this.#entries.encodeKey(key))
-    const partition = partitionFor(bytes, Math.max(1, this.#count))
+    const partition = partitionFor(bytes, Math.max(1, this.#keyPartitions))
     const part = this.#part(partition)
     if (part !== undefined) return part.committedGet(key)
     throw this.#unavailable(partition)
@@ -78,9 +77,10 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
   /** Errors: REGION_UNAVAILABLE when the key's part is not running in this process, now; when the first entry is asked for. */
   async *fetch(key: unknown, fromMs: number, toMs: number): AsyncGenerator<readonly [unknown, unknown]> {
     const bytes = this.#entries.partitionBytes(this.#entries.encodeKey(new Windowed(key, fromMs, fromMs)))
-    const partitions = this.#byKey
-      ? [partitionFor(bytes, Math.max(1, this.#count))]
-      : Array.from({ length: this.#count }, (_, partition) => partition)
+    const partitions =
+      this.#keyPartitions === undefined
+        ? Array.from({ length: this.#count }, (_, partition) => partition)
+        : [partitionFor(bytes, Math.max(1, this.#keyPartitions))]
     for (const partition of partitions) {
       const part = this.#part(partition)
       if (part === undefined) throw this.#unavailable(partition)

@@ -3,7 +3,7 @@ import { DruseError } from '../errors.ts'
 import type { AnyRegion, GlobalRegion, Region } from '../region/definition.ts'
 import type { ErrorPolicy, LatePolicy } from '../types.ts'
 import { checkGraph } from './checks.ts'
-import { deadLetterTopics, type Graph, type GraphNode, type NodeId } from './graph.ts'
+import { deadLetterTopics, type Graph, type GraphNode, type NodeId, type RepartitionNode } from './graph.ts'
 import { type Middleware, within } from './middleware.ts'
 import { isTopicName } from './topic-name.ts'
 import { checkMs } from './windows.ts'
@@ -38,9 +38,9 @@ export class AutoName {
   }
 }
 
-type Named<N> = N extends GraphNode
-  ? Omit<N, 'id' | 'name' | 'keyless'> & { readonly name: string | AutoName }
-  : never
+/** What the topology as a whole says of a node. */
+type Whole<N> = 'id' | 'name' | (N extends RepartitionNode ? 'keyless' | keyof Policies : never)
+type Named<N> = N extends GraphNode ? Omit<N, Whole<N>> & { readonly name: string | AutoName } : never
 type NewNode = Named<GraphNode>
 
 export interface Policies {
@@ -178,6 +178,7 @@ export class GraphBuilder {
       )
     }
     const keyless = takingKeyless(this.#nodes)
+    const policies = policiesBehind(this.#nodes, this.policies)
     const graph: Graph = {
       application: this.application,
       idleAfterMs: this.#idleAfterMs,
@@ -188,7 +189,7 @@ export class GraphBuilder {
             ...node,
             id,
             name: this.#nameOf(node, id),
-            ...(node.kind === 'repartition' && { keyless: keyless.has(id) }),
+            ...(node.kind === 'repartition' && { keyless: keyless.has(id), ...policies.get(id) }),
           }) as GraphNode,
       ),
       regions: new Map(this.#regions),
@@ -226,6 +227,43 @@ function takingKeyless(nodes: readonly NewNode[]): Set<NodeId> {
   for (const [id, node] of [...nodes.entries()].toReversed()) {
     if (node.kind === 'operator' && node.takesKeyless) found.add(id)
     if (found.has(id)) for (const parent of node.parents) found.add(parent)
+  }
+  return found
+}
+
+/**
+ * Of each repartition: as the sources before it say, where they agree. What cannot be decoded is no fault of theirs, but of
+ * an internal topic.
+ */
+function policiesBehind(nodes: readonly NewNode[], own: Policies): ReadonlyMap<NodeId, Policies> {
+  const found = new Map<NodeId, Policies>()
+  const before: (readonly Policies[])[] = []
+  const agreed = <P>(all: readonly P[], otherwise: P): P => {
+    const [first] = all
+    const same = all.every((each) => JSON.stringify(each) === JSON.stringify(first))
+    return first !== undefined && same ? first : otherwise
+  }
+  for (const [id, node] of nodes.entries()) {
+    const reaching = [...new Set(node.parents.flatMap((parent) => before[parent] ?? []))]
+    if (node.kind !== 'repartition') {
+      // Whose records an operator hears of that listens to a region is not known here.
+      const listens = node.kind === 'operator' && node.listensTo !== undefined
+      before.push(node.kind === 'source' ? [node] : listens ? [own] : reaching)
+      continue
+    }
+    const policies = {
+      onUndecodable: own.onUndecodable,
+      onFailure: agreed(
+        reaching.map(({ onFailure }) => onFailure),
+        own.onFailure,
+      ),
+      onLate: agreed(
+        reaching.map(({ onLate }) => onLate),
+        own.onLate,
+      ),
+    }
+    found.set(id, policies)
+    before.push([policies])
   }
   return found
 }

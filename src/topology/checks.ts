@@ -1,14 +1,7 @@
 /** What can only be checked of a topology as a whole. */
 import { DruseError } from '../errors.ts'
-import {
-  deadLetterTopics,
-  type Graph,
-  type GraphNode,
-  type NodeId,
-  type OperatorNode,
-  type RepartitionNode,
-  type SourceNode,
-} from './graph.ts'
+import { choosing, type Feeder, feedersOf, partitionerOf, topicsOf } from './co-partitioning.ts'
+import { deadLetterTopics, type Graph, type GraphNode, type NodeId, type OperatorNode } from './graph.ts'
 import { internalTopicNames } from './internal-topics.ts'
 
 /** Errors: TOPOLOGY_INVALID. */
@@ -21,7 +14,7 @@ export function checkGraph(graph: Graph): void {
 /** Something writes the region that is listened to, and what listens to it does not. */
 function checkListening(graph: Graph, { id, name, listensTo }: OperatorNode): void {
   if (listensTo === undefined) return
-  if (feeders(graph, usersOf(graph, listensTo)).length === 0) {
+  if (choosing(feedersOf(graph, listensTo)).length === 0) {
     throw new DruseError(
       'TOPOLOGY_INVALID',
       `'${name}' streams the events of region '${listensTo}', but no stream reaches an operator that writes it`,
@@ -60,47 +53,14 @@ function feedsItself(listener: string, region: string): DruseError {
  * whether the partitions were chosen by the same function. Of topics that others write, Kafka's own is assumed.
  */
 function checkCoPartitioned(graph: Graph, region: string): void {
-  const [first, ...others] = feeders(graph, usersOf(graph, region))
-  const other = others.find((node) => partitionerOf(node) !== partitionerOf(first as SourceNode))
+  const [first, ...others] = choosing(feedersOf(graph, region))
+  const other = others.find((node) => partitionerOf(node) !== partitionerOf(first as Feeder))
   if (first === undefined || other === undefined) return
+  const [one, two] = [first, other].map((node) => topicsOf(node).join(', '))
   throw new DruseError(
     'TOPOLOGY_INVALID',
-    `Topics '${topicOf(first)}' and '${topicOf(other)}' feed region '${region}', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none`,
+    `Topics '${one}' and '${two}' feed region '${region}', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none, or by otherPartitioner of a foreign-key join`,
   )
-}
-
-function usersOf(graph: Graph, region: string): GraphNode[] {
-  return graph.nodes.filter((node) => node.kind === 'operator' && node.regions.includes(region))
-}
-
-/** The sources and repartition topics that records of these nodes come from. */
-function feeders(graph: Graph, users: readonly GraphNode[]): (SourceNode | RepartitionNode)[] {
-  const found = new Set<SourceNode | RepartitionNode>()
-  const seen = new Set<NodeId>()
-  const visit = (id: NodeId): void => {
-    if (seen.has(id)) return
-    seen.add(id)
-    const node = graph.nodes[id] as GraphNode
-    if (node.kind === 'repartition' && node.returns) return
-    if (node.kind === 'source' || node.kind === 'repartition') found.add(node)
-    else visitParents(node)
-  }
-  const visitParents = (node: GraphNode): void => {
-    for (const parent of node.parents) visit(parent)
-    // What it listens to is written by the records of others.
-    if (node.kind !== 'operator' || node.listensTo === undefined) return
-    for (const user of usersOf(graph, node.listensTo)) if (user !== node) visit(user.id)
-  }
-  for (const user of users) visitParents(user)
-  return [...found]
-}
-
-function topicOf(node: SourceNode | RepartitionNode): string {
-  return node.kind === 'source' ? node.topics.join(', ') : node.topic
-}
-
-function partitionerOf(node: SourceNode | RepartitionNode): RepartitionNode['partitioner'] {
-  return node.kind === 'repartition' ? node.partitioner : undefined
 }
 
 /** What stands in an internal topic is the runtime's own: a record from elsewhere would pass for state, or for input. */

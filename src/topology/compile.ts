@@ -74,7 +74,8 @@ export function compile(sub: SubTopology, task: TaskHost): Map<string, CompiledS
     steps.length === 0 ? undefined : fanOut(steps)
 
   const bindOperator = (node: SyncNode): Bound => {
-    const whole = node.bind(host, childrenOf(node, 'whole'), node.name)
+    const name = node.partOf ?? node.name
+    const whole = node.bind(host, childrenOf(node, 'whole'), name)
     if (!node.stateless) return { whole, atTurn: whole, ahead: undefined }
     // Its children keep their places: some find theirs by it.
     const children = sub.nodes.filter(({ parents }) => parents.includes(node.id))
@@ -84,7 +85,7 @@ export function compile(sub: SubTopology, task: TaskHost): Map<string, CompiledS
       return node.bind(
         host,
         steps.map((step) => step ?? (() => {})),
-        node.name,
+        name,
       )
     }
     const ahead = children.length === 0 ? undefined : partly('ahead')

@@ -70,6 +70,8 @@ interface AnyOperatorNode extends Common {
   readonly regions: readonly string[]
   /** It has no parents: its records are the events of this region, which is one of its regions. */
   readonly listensTo?: string
+  /** The operator that was written, where that is several nodes: what errors and dead letters call it. */
+  readonly partOf?: string
   /** Its records carry a `Change`, the new value alone for children that do not take changes. */
   readonly emits?: 'changes'
   /** Its records come from tables, and carry a `Change`. */

@@ -36,7 +36,7 @@ function aroundStep(middleware: Middleware, node: SyncNode): SyncNode {
     ...node,
     bind: (host: NodeHost, children: readonly Step[], name: string): Step => {
       const step = node.bind(host, children, name)
-      const around = middleware({ name, operator: node.operator })
+      const around = middleware({ name: node.name, operator: node.operator })
       if (around === undefined) return step
       const call = guarded(name, around)
       return (record) => call(record, record, step)

@@ -31,6 +31,8 @@ export interface SessionWindows {
   readonly graceMs: number
 }
 
+export type AnyWindows = TimeWindows | SlidingWindows | SessionWindows
+
 /** Windows side by side: each record is in one. A window holds the times from its start to before its end. */
 export function tumblingWindows({ sizeMs, graceMs }: { readonly sizeMs: number } & Grace): TimeWindows {
   checkMs('tumblingWindows', { sizeMs }, 1)

@@ -133,7 +133,7 @@ describe('partition counts', () => {
     const error = await refusal(topology)
     expect(error).toMatchObject({ code: 'TOPIC_PARTITIONS', details: { topics: ['left', 'right'] } })
     expect(error.message).toMatch(
-      /regions shared have different partition counts: left \(2\), right \(3\).*repartition/,
+      /region 'shared' have different partition counts: left \(2\), right \(3\).*repartition/,
     )
   })
 

@@ -3,11 +3,13 @@ import { describe, expect, test } from 'vitest'
 import {
   avro,
   bytes,
+  type ErrorPolicy,
   hoppingWindows,
   int64,
   type LatePolicy,
   localRegistry,
   memoryDisk,
+  type Stream,
   string,
   Topology,
   tumblingWindows,
@@ -160,4 +162,62 @@ test('the ids of Avro schemas are told', async () => {
   const id = Buffer.from(letter.value as Uint8Array).readUInt32BE(1)
   expect(headersOf(letter)['druse.error.valueSchemaId']).toBe(String(id))
   expect(headersOf(letter)).not.toHaveProperty('druse.error.keySchemaId')
+})
+
+describe('behind a repartition', () => {
+  const refusing = (policies: readonly (ErrorPolicy | undefined)[], own?: ErrorPolicy) => () => {
+    const t = new Topology('behind', own === undefined ? {} : { onFailure: own })
+    const [first, ...others] = policies.map((onFailure, n) =>
+      t.stream(`in-${n}`, { ...strings, ...(onFailure && { onFailure }) }),
+    )
+    let all = first as Stream<string, string>
+    for (const other of others) all = all.merge(other)
+    all
+      .groupBy('by-value', (value) => value)
+      .reduce('last', (_, value) => {
+        if (value === 'bad') throw new Error('no')
+        return value
+      })
+    return t
+  }
+  const feed = async (driver: TestDriver): Promise<void> => {
+    const input = driver.createInputTopic('in-0', strings)
+    for (const value of ['bad', 'bad', 'good']) await input.pipeInput('a', value)
+  }
+
+  test('the policy is that of the sources before it, where they agree', async () => {
+    const letters = { deadLetter: 'letters' }
+    for (const policies of [[letters], [letters, { deadLetter: 'letters' }]]) {
+      await using driver = await TestDriver.create(refusing(policies))
+      await feed(driver)
+      const found = await driver.createOutputTopic('letters', strings).readRecordsToList()
+      expect(found.map(({ key, value }) => [key, value])).toEqual([['bad', 'bad']])
+      expect(headersOf(found[0] as (typeof found)[number])).toMatchObject({
+        'druse.error.topic': 'behind-by-value-repartition',
+        'druse.error.operator': 'last',
+      })
+    }
+  })
+
+  test('and the topology’s where they do not', async () => {
+    for (const [policies, own] of [
+      [['skip', 'fail'], undefined],
+      [['skip', undefined], 'fail'],
+    ] as const) {
+      await using driver = await TestDriver.create(refusing(policies, own))
+      await expect(feed(driver)).rejects.toMatchObject({ code: 'OPERATOR_FAILED' })
+    }
+    await using driver = await TestDriver.create(refusing(['fail', { deadLetter: 'letters' }], 'skip'))
+    await feed(driver)
+  })
+
+  test('a policy for what cannot be decoded is that of the source alone', () => {
+    const t = new Topology('behind')
+    t.stream('in', { ...strings, onUndecodable: 'skip', onLate: { deadLetter: 'late' } }).repartition('again')
+    expect(t.build().nodes.find(({ kind }) => kind === 'repartition')).toMatchObject({
+      onUndecodable: 'fail',
+      onFailure: 'fail',
+      onLate: { deadLetter: 'late' },
+    })
+  })
 })

@@ -182,7 +182,7 @@ describe('refused', () => {
       { topic: 'right', partitions: 2 },
     ]
     await expect(TestDriver.create(topology, { topics })).rejects.toThrow(
-      'Topics that share regions left, right have different partition counts: left (3), right (2)',
+      "Topics that feed region 'left' have different partition counts: left (3), right (2)",
     )
   })
 
@@ -209,6 +209,43 @@ describe('refused', () => {
       value: string,
     })
     expect(refusal(() => t.build())).toMatch(/'app-joined-subscription-repartition' feed region 'customers'/)
+  })
+
+  test('unless the join is told the way', async () => {
+    const byFirstLetter = (_: unknown, key: string, { partitions }: { partitions: number }): number =>
+      key.charCodeAt(0) % partitions
+    const topology = (): Topology => {
+      const t = new Topology('app')
+      const customers = t
+        .stream('c', strings)
+        .repartition('spread', { partitioner: byFirstLetter })
+        .toTable('customers')
+      t.table('orders', strings)
+        .joinOnForeignKey('joined', customers, {
+          foreignKey: (order) => order,
+          otherPartitioner: byFirstLetter,
+          joiner: (order, customer) => `${order} ${customer}`,
+          value: string,
+        })
+        .toStream()
+        .to('out')
+      return t
+    }
+    await using driver = await TestDriver.create(topology, {
+      topics: [
+        { topic: 'c', partitions: 5 },
+        { topic: 'orders', partitions: 3 },
+      ],
+    })
+    const names = ['ann', 'ben', 'cem', 'dan', 'eva', 'fay']
+    await driver
+      .createInputTopic('c', strings)
+      .pipeKeyValueList(names.map((name) => [name, name.toUpperCase()]))
+    const orders = driver.createInputTopic('orders', strings)
+    await orders.pipeKeyValueList(names.map((name, n) => [`order ${n}`, name]))
+    expect((await driver.createOutputTopic('out', strings).readValuesToList()).sort()).toEqual(
+      names.map((name) => `${name} ${name.toUpperCase()}`),
+    )
   })
 
   test('a table that has to be kept, where its name is taken', () => {

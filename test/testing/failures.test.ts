@@ -91,7 +91,7 @@ describe('an application that does not start', () => {
     const uneven = TestDriver.create(shared, { topics: [{ topic: 'one', partitions: 2 }] })
     await expect(uneven).rejects.toMatchObject({
       code: 'TOPIC_PARTITIONS',
-      message: expect.stringMatching(/^Instance instance-0 has stopped: Topics that share/),
+      message: expect.stringMatching(/^Instance instance-0 has stopped: Topics that feed region 'totals'/),
       details: { instance: 'instance-0' },
     })
   })

@@ -251,7 +251,7 @@ describe('partitioning', () => {
       return () => t.build()
     }
     const advice = (a: string, b: string) =>
-      `Topics '${a}' and '${b}' feed region 'shared', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none`
+      `Topics '${a}' and '${b}' feed region 'shared', but their partitions are not chosen by the same function: equal keys would meet in different tasks. Give them the same partitioner, by a repartition(name, { partitioner }) where there is none, or by otherPartitioner of a foreign-key join`
     expect(refusal(fed(one, other))).toBe(advice('app-by-left-repartition', 'app-by-right-repartition'))
     expect(refusal(fed(one))).toBe(advice('app-by-left-repartition', 'app-by-right-repartition'))
     expect(refusal(fed(undefined, one))).toBe(advice('app-by-left-repartition', 'app-by-right-repartition'))
@@ -292,9 +292,16 @@ describe('partitioning', () => {
       /^process\('p'\) needs/,
     )
     expect(refusal(() => rekeyed.mapValues((v) => v).groupByKey())).toMatch(advice)
-    expect(refusal(() => rekeyed.merge(rekeyed).groupByKey())).toMatch(advice)
+    expect(refusal(() => rekeyed.merge(rekeyed.peek(() => {})).groupByKey())).toMatch(advice)
     const { all } = rekeyed.split().defaultBranch('all')
     expect(refusal(() => all.groupByKey())).toMatch(advice)
+  })
+
+  test('a stream merged with itself', () => {
+    const all = stream()
+    expect(refusal(() => all.merge(all))).toBe(
+      'merge() was given the stream that it is called on: there is nothing to merge. For each record twice, use flatMap',
+    )
   })
 
   test('a processor without partitioned regions may follow a change of key; what it forwards may have another key', () => {

@@ -57,8 +57,11 @@ describe('tables', () => {
 
   test('follow keys and values', () => {
     onlyTyped(() => {
-      expectTypeOf(orders.toStream()).toEqualTypeOf<Stream<string, Order, 'keyed'>>()
-      expectTypeOf(orders.toStream((o) => o.amount)).toEqualTypeOf<Stream<number, Order, 'rekeyed'>>()
+      expectTypeOf(orders.toStream()).toEqualTypeOf<Stream<string, Order | null, 'keyed'>>()
+      expectTypeOf(orders.toStream((o) => o?.amount ?? 0)).toEqualTypeOf<
+        Stream<number, Order | null, 'rekeyed'>
+      >()
+      expectTypeOf(orders.toStream().toTable('again')).toEqualTypeOf<Table<'again', string, Order>>()
       expectTypeOf(orders.mapValues((o, key) => (key === '' ? null : o.amount))).toEqualTypeOf<
         Table<undefined, string, number>
       >()

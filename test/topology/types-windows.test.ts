@@ -1,6 +1,7 @@
 /** What windows, cogroups and suppressions are of is inferred; wrong uses do not compile. */
 import { describe, expectTypeOf, test } from 'vitest'
 import {
+  type AnyWindows,
   type Druse,
   int64,
   sessionWindows,
@@ -46,7 +47,9 @@ describe('windows', () => {
     )
     expectTypeOf(merged).toEqualTypeOf<Table<'merged', Windowed<string>, string>>()
     counts.toStream().selectKey((value, { key, windowStart }) => {
-      expectTypeOf([value, key, windowStart] as const).toEqualTypeOf<readonly [number, string, number]>()
+      expectTypeOf([value, key, windowStart] as const).toEqualTypeOf<
+        readonly [number | null, string, number]
+      >()
       return key
     })
   })
@@ -71,6 +74,30 @@ describe('windows', () => {
       grouped.windowedBy(tumbling).emitStrategy('onWindowOpen')
       // @ts-expect-error a key may have changed
       stream(new Topology('t')).selectKey(String).groupByKey().windowedBy(tumbling)
+    }
+    expectTypeOf(make).toBeFunction()
+  })
+
+  test('windows of several kinds need what sessions need', () => {
+    const make = (windows: AnyWindows): void => {
+      const grouped = stream(new Topology('t')).groupByKey()
+      const add = (sum: number, value: number): number => sum + value
+      const zero = (): number => 0
+      const options = { value: int64 }
+      const of = grouped.windowedBy(windows).emitStrategy('onWindowClose')
+      expectTypeOf(of.count('a')).toEqualTypeOf<Table<'a', Windowed<string>, number>>()
+      expectTypeOf(of.aggregate('b', zero, add, add, options)).toEqualTypeOf<
+        Table<'b', Windowed<string>, number>
+      >()
+      // @ts-expect-error they may be sessions
+      of.aggregate('c', zero, add, options)
+      const together = grouped.cogroup(add).windowedBy(windows)
+      expectTypeOf(together.aggregate('d', zero, add, options)).toEqualTypeOf<
+        Table<'d', Windowed<string>, number>
+      >()
+      // @ts-expect-error they may be sessions
+      together.aggregate('e', zero, options)
+      grouped.cogroup(add).windowedBy(tumbling).aggregate('f', zero, options)
     }
     expectTypeOf(make).toBeFunction()
   })

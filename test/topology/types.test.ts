@@ -142,6 +142,15 @@ describe('keyed operators', () => {
     })
   })
 
+  test('groupBy may leave records out of every group', () => {
+    onlyTyped(() => {
+      const grouped = flights.groupBy('by', (f: Flight) => (f.delay > 0 ? f.origin : null))
+      expectTypeOf(grouped).toEqualTypeOf<GroupedStream<string, Flight>>()
+      const numbered = flights.groupBy('n', (f: Flight) => (f.delay > 0 ? f.delay : null), { key: int64 })
+      expectTypeOf(numbered).toEqualTypeOf<GroupedStream<number, Flight>>()
+    })
+  })
+
   test('groupBy has the type of its key, with its serde', () => {
     onlyTyped(() => {
       expectTypeOf(flights.groupBy('by-origin', (f) => f.origin)).toEqualTypeOf<
@@ -171,7 +180,7 @@ describe('keyed operators', () => {
         (sum, flight) => sum + flight.delay,
         { value: int64 },
       )
-      expectTypeOf(sum.toStream()).toEqualTypeOf<Stream<string, number, 'keyed'>>()
+      expectTypeOf(sum.toStream()).toEqualTypeOf<Stream<string, number | null, 'keyed'>>()
       // null removes the key
       grouped.aggregate(
         'few',

@@ -40,7 +40,7 @@ export const aggregations: Family = {
     const counts = t.stream('in', ints).groupByKey().count('counts')
     counts
       .toStream()
-      .filter((count) => count % 2 === 0)
+      .filter((count) => (count as number) % 2 === 0)
       .to('even')
     counts
       .toStream((count): string => `n${count}`)
