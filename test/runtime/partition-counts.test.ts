@@ -1,7 +1,8 @@
 /** Topics have to have as many partitions as those that they meet in a region, and no others. */
 import { expect, test } from 'vitest'
-import { int64, string, Topology } from '../../src/index.ts'
+import { int64, type Region, type Stream, string, Topology } from '../../src/index.ts'
 import { TestDriver } from '../../src/testing/index.ts'
+import { Stage } from './stage.ts'
 
 const strings = { key: string, value: string }
 const KEYS = Array.from({ length: 20 }, (_, n) => `key ${n}`)
@@ -18,27 +19,20 @@ function twoCounts(): Topology {
 }
 
 test('inputs that meet in no region may have any; entries are found in the parts they are in', async () => {
-  const topics = [
-    { topic: 'one', partitions: 2 },
-    { topic: 'two', partitions: 5 },
-  ]
-  const t = twoCounts()
-  await using driver = await TestDriver.create(t, { topics })
-  expect(driver.instances[0].health.tasks.length).toBe(5)
-  for (const topic of ['one', 'two']) {
-    await driver
-      .createInputTopic(topic, strings)
-      .pipeKeyValueList(KEYS.flatMap((key) => [[key, 'a'] as const, [key, 'b'] as const]))
-  }
-  for (const name of ['of-one', 'of-two']) {
-    const region = driver.region(t.build().regions.get(name) as never) as {
-      get(key: string): Promise<number | undefined>
-      range(): AsyncIterable<readonly [string, number]>
+  const stage = await Stage.open()
+  try {
+    await stage.topics({ topic: 'one', partitions: 2 }, { topic: 'two', partitions: 5 }, 'all')
+    const { app } = await stage.run(twoCounts)
+    expect(app.health.tasks.length).toBe(5)
+    for (const topic of ['one', 'two']) {
+      await stage.say(topic, ...KEYS.map((key) => [key, 'a'] as const))
     }
-    for (const key of KEYS) expect(await region.get(key)).toBe(2)
-    let found = 0
-    for await (const _ of region.range()) found++
-    expect(found).toBe(KEYS.length)
+    for (const name of ['of-one', 'of-two']) {
+      const region = app.region(twoCounts().build().regions.get(name) as Region<string, string, number>)
+      for (const key of KEYS) await expect.poll(() => region.get(key)).toBe(1)
+    }
+  } finally {
+    await stage.close()
   }
 })
 
@@ -103,4 +97,30 @@ test('groups of repartition topics have as many as the largest of the inputs', a
     ],
   })
   expect(driver.instances[0].health.tasks.length).toBe(2 + 3 + 3)
+})
+
+test('also those that meet by way of others', async () => {
+  const t = new Topology('counts')
+  const [one, two] = [t.region('of-one', strings), t.region('of-two', strings)]
+  const process = (topic: string, regions: Region<string, string, string>[]) =>
+    t
+      .stream(topic, strings)
+      .repartition(`by-${topic}`)
+      .process(`with-${topic}`, { regions }, () => {})
+  process('small', [one])
+  process('middle', [one, two])
+  process('large', [two])
+  await using driver = await TestDriver.create(t, { topics: [{ topic: 'large', partitions: 4 }] })
+  expect(driver.instances[0].health.tasks.length).toBe(1 + 1 + 4 + 4)
+})
+
+test('also those whose inputs are counted later', async () => {
+  const t = new Topology('counts')
+  const shared = t.region('shared', strings)
+  const process = (stream: Stream<string, string>, name: string) =>
+    stream.process(name, { regions: [shared] }, () => {})
+  process(t.stream('small', strings).repartition('by-small'), 'with-small')
+  process(t.stream('large', strings).repartition('first').repartition('second'), 'with-large')
+  await using driver = await TestDriver.create(t, { topics: [{ topic: 'large', partitions: 4 }] })
+  expect(driver.instances[0].health.tasks.length).toBe(1 + 4 + 4 + 4)
 })
