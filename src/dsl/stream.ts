@@ -44,6 +44,7 @@ import {
   type WithSideOutputs,
 } from './processor.ts'
 import { addToRegion } from './region-stream.ts'
+import { addRepartition, type RepartitionOptions } from './repartition.ts'
 import { SplitStream } from './split-stream.ts'
 import { addStreamJoin, type StreamJoined } from './stream-join.ts'
 import { addStreamTableJoin, type LookedUp } from './stream-table-join.ts'
@@ -249,26 +250,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
    * Records without key are dropped, as in Kafka Streams, unless a left or outer join follows.
    */
   repartition(name: string, options: RepartitionOptions<K, V> = {}): Stream<K, V> {
-    const key = serdeOf(this.place, 'key', options.key, `repartition('${name}')`)
-    const value = serdeOf(this.place, 'value', options.value, `repartition('${name}')`)
-    const { partitions } = options
-    if (partitions !== undefined && (!Number.isInteger(partitions) || partitions < 1)) {
-      throw new DruseError(
-        'TOPOLOGY_INVALID',
-        `repartition('${name}'): partitions must be a whole number from 1`,
-      )
-    }
-    const node = this.place.builder.add({
-      kind: 'repartition',
-      name,
-      parents: [this.place.node],
-      topic: `${this.place.builder.application}-${name}-repartition`,
-      partitions,
-      partitioner: options.partitioner as Partitioner | undefined,
-      key: key as Serde<unknown>,
-      value: value as Serde<unknown>,
-    })
-    return new Stream({ ...this.place, node, serdes: { key, value }, rekeyed: false })
+    return new Stream(addRepartition(this.place, name, options))
   }
 
   /**
@@ -593,16 +575,6 @@ type Takes<T, Into> = [T] extends [Into] ? unknown : never
 export interface SinkOptions<K, V> extends Serdes<K, V> {
   /** Chooses the partition of each record. Default: by key, as Kafka's own producer; in turn without a key. */
   readonly partitioner?: Partitioner<K, V>
-}
-
-export interface RepartitionOptions<K, V> extends Serdes<K, V> {
-  /**
-   * Chooses the partition of each record. Equal keys have to get the same one: what comes behind relies on it.
-   * Topics that share a region with this one need the same partitioner. Default: by key, as Kafka's own producer.
-   */
-  readonly partitioner?: Partitioner<K, V>
-  /** Of the internal topic. Default: as many as the topics that feed it have, or as those read together with it. */
-  readonly partitions?: number
 }
 
 function without<K, V>(serdes: Serdes<K, V>, part: 'key' | 'value'): object {
