@@ -46,7 +46,10 @@ interface Numbers {
   readonly sessionTimeoutMs: number
   /** Default 3 000 ms. */
   readonly heartbeatIntervalMs: number
-  /** How long the group waits in a rebalance until this instance has committed. Default 60 000 ms. */
+  /**
+   * How long the group waits in a rebalance until this instance has committed, and how long a task asks Kafka again before
+   * it stops because its committed offsets are older than what is known of them. Default 60 000 ms.
+   */
   readonly rebalanceTimeoutMs: number
   /** How long a broker may hold back the answer to a fetch when there is nothing new. Default 500 ms. */
   readonly fetchMaxWaitMs: number

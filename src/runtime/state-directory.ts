@@ -2,7 +2,8 @@
  * One directory per process of an application:
  *
  *   owner.json            application, worker id, and the process that has it open
- *   process/              the store of replicated regions; its lock is the directory's
+ *   process/              the store of replicated regions, and of the last commits of tasks that have no store of their
+ *                         own; its lock is the directory's
  *   tasks/<topic>-<n>/    the store of a task, named after the first topic it reads
  *   schema-cache.json     Avro schemas seen, so that state can be read when the registry cannot be asked
  */
@@ -10,6 +11,7 @@ import { hostname } from 'node:os'
 import { DruseError } from '../errors.ts'
 import { pause } from '../kafka/retry.ts'
 import type { Clock, Disk, Logger, Random, Store } from '../ports.ts'
+import { LastCommits } from './last-commits.ts'
 import { type TaskId, taskName } from './plan.ts'
 import { shortHash } from './task-metadata.ts'
 
@@ -30,11 +32,13 @@ export class StateDirectory {
   #owner: Owner
   #processStore: Store
   readonly disk: Disk
+  readonly lastCommits: LastCommits
 
-  private constructor(disk: Disk, owner: Owner, processStore: Store) {
+  private constructor(disk: Disk, owner: Owner, processStore: Store, log: Logger) {
     this.disk = disk
     this.#owner = owner
     this.#processStore = processStore
+    this.lastCommits = new LastCommits(() => this.#processStore, log)
   }
 
   get processStore(): Store {
@@ -43,6 +47,7 @@ export class StateDirectory {
 
   /** An empty one instead, because it cannot be trusted; nobody else may have the old one in use. */
   async replaceProcessStore(log: Logger, reason: string): Promise<void> {
+    await this.lastCommits.quiet()
     await this.#processStore.close()
     this.#processStore = await openAnew(this.disk, log, reason)
   }
@@ -83,7 +88,7 @@ export class StateDirectory {
       const workerId = owner?.workerId ?? drawWorkerId(random)
       const mine: Owner = { application, workerId, pid: process.pid, host: hostname() }
       await writeOwner(disk, mine)
-      return new StateDirectory(disk, mine, store)
+      return new StateDirectory(disk, mine, store, log)
     } catch (error) {
       await store.close()
       throw error
@@ -131,6 +136,7 @@ export class StateDirectory {
   }
 
   async close(): Promise<void> {
+    await this.lastCommits.quiet()
     await this.#processStore.close()
   }
 }
@@ -144,10 +150,14 @@ async function openAnew(disk: Disk, log: Logger, reason: string): Promise<Store>
   return disk.open(PROCESS_STORE)
 }
 
-/** A topic's name may be as long as a path's part. */
-function taskPath({ sub, partition }: TaskId): string {
+function taskPath(task: TaskId): string {
+  return `${TASKS}/${lastingName(task)}`
+}
+
+/** Stays the same when the topology grows. A topic's name may be as long as a path's part. */
+export function lastingName({ sub, partition }: TaskId): string {
   const name = sub.name.length > 200 ? `${sub.name.slice(0, 180)}-${shortHash(sub.name)}` : sub.name
-  return `${TASKS}/${name}-${partition}`
+  return `${name}-${partition}`
 }
 
 function assertOwn(disk: Disk, owner: Owner | undefined, application: string): void {

@@ -26,7 +26,7 @@ import {
   restoreRegions,
   type Stores,
 } from './restore-task.ts'
-import { taskAbandoned } from './state-directory.ts'
+import { lastingName, taskAbandoned } from './state-directory.ts'
 import type { Surroundings } from './surroundings.ts'
 import { Task } from './task.ts'
 import {
@@ -53,7 +53,8 @@ export interface FirstStart {
 }
 
 /**
- * Opens and restores a task at what was committed for it.
+ * Opens and restores a task at what was committed for it. `isPatient`: Kafka will be asked again before what it says is
+ * believed against a store that is ahead of it.
  * Errors: those of agreement.ts and restore.ts, REGION_CHANGED, TOPIC_RECREATED, STATE_WITHOUT_OFFSETS,
  * OFFSETS_OLDER_THAN_STATE, DISK_FAILED.
  */
@@ -62,12 +63,15 @@ export async function takeTask(
   id: TaskId,
   committed: TaskMetadata,
   positions: InputPositions,
+  isPatient: boolean,
   signal: AbortSignal,
 ): Promise<TakenTask> {
   const { surroundings } = context
   const planned = await planRegions(context, id, committed, positions, signal)
-  const persistent = planned.some((region) => region.persistent)
-    ? await openStore(surroundings, id, committed, planned, signal)
+  const isPersistent = planned.some((region) => region.persistent)
+  if (!isPersistent) assertNotOlder(surroundings, id, committed)
+  const persistent = isPersistent
+    ? await openStore(surroundings, id, committed, planned, isPatient, signal)
     : undefined
   const memory = planned.some((region) => !region.persistent) ? await memoryDisk().open('memory') : undefined
   try {
@@ -109,6 +113,8 @@ export async function planFirstStart(
     if (meta !== undefined)
       throw stateWithoutOffsets(id, `its directory in ${directory.disk.root} holds state`)
   }
+  if (directory.lastCommits.of(lastingName(id))?.cluster === surroundings.clusterHash)
+    throw stateWithoutOffsets(id, `its directory in ${directory.disk.root} knows of a commit`)
   const inputs = inputsOf(plan, id)
   const offsets = new Map<string, number>()
   const resets = await resetsOf(surroundings, id)
@@ -236,6 +242,7 @@ async function openStore(
   id: TaskId,
   committed: TaskMetadata,
   planned: readonly PlannedRegion[],
+  isPatient: boolean,
   signal: AbortSignal,
 ): Promise<Store> {
   const { directory, cluster, log } = surroundings
@@ -246,6 +253,9 @@ async function openStore(
     try {
       const meta = readMeta(store)
       const foreign = whyForeign(meta, committed, planned)
+      if (isAhead(meta, committed) && (foreign === undefined || isPatient)) {
+        throw olderThanCommitted(id, committed, meta)
+      }
       if (foreign === undefined && meta !== undefined)
         await assertWhole(surroundings, id, store, meta, planned)
       if (foreign === undefined) return store
@@ -293,6 +303,34 @@ async function assertWhole(
   log.info(
     { task: taskName(id), ms: clock.monotonicMs() - sinceMs },
     'task: its state was checked, and is whole',
+  )
+}
+
+/** Of the same life of the task, and of a later commit. */
+function isAhead<T extends Pick<StoreMeta, 'cluster' | 'incarnation' | 'sequence'>>(
+  known: T | undefined,
+  { cluster, incarnation, sequence }: TaskMetadata,
+): known is T & { sequence: number } {
+  if (known === undefined || known.cluster !== cluster || known.incarnation !== incarnation) return false
+  return known.sequence !== null && known.sequence > sequence
+}
+
+function assertNotOlder({ directory }: Surroundings, id: TaskId, committed: TaskMetadata): void {
+  const { lastCommits } = directory
+  const last = lastCommits.of(lastingName(id))
+  if (isAhead(last, committed)) throw olderThanCommitted(id, committed, last)
+  lastCommits.note(lastingName(id), committed)
+}
+
+function olderThanCommitted(
+  id: TaskId,
+  committed: TaskMetadata,
+  { sequence }: { readonly sequence: number },
+): DruseError {
+  return new DruseError(
+    'OFFSETS_OLDER_THAN_STATE',
+    `The offsets of task ${taskName(id)} are of commit ${committed.sequence}, this state directory knows of commit ${sequence}: the offsets were set back. What is processed from them is processed twice. ${RESET_OR_KEEP}`,
+    { task: taskName(id), sequence: committed.sequence, known: sequence },
   )
 }
 
@@ -407,6 +445,7 @@ function build(
     },
     topicHash: (topic) => surroundings.topicHash(topic),
     clock: surroundings.clock,
+    note: (now) => surroundings.directory.lastCommits.note(lastingName(id), now),
   })
   return { task, state }
 }

@@ -1,5 +1,5 @@
 /** Takes many tasks at once, beside the loop: each as soon as Kafka says what was committed for it. */
-import { DruseError } from '../errors.ts'
+import { DruseError, type ErrorCode } from '../errors.ts'
 import { partitionKey } from '../kafka/partition-key.ts'
 import { pause } from '../kafka/retry.ts'
 import { type CommittedOffset, committedOffsets } from '../kafka/topics.ts'
@@ -24,6 +24,17 @@ export interface TakerHandlers {
 const NONE_KEPT: ReadonlyMap<string, TakenTask> = new Map()
 const AGAIN_MS = 50
 const AFTER_FAILURE_MS = 1_000
+/**
+ * What a broker that has just come up may say of offsets that are there. In Kafka 4.1.0, and by its code in 4.4.0, the end of
+ * a load that was begun under an earlier leader epoch makes the coordinator active whose own load has only begun
+ * (CoordinatorRuntime.CoordinatorContext.load): until it has ended, answers are those of long ago, or that there is
+ * nothing. Seen for 14 s, on a busy machine. So Kafka is asked again for as long as rebalances may take.
+ */
+const MAYBE_OLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'OFFSETS_INCONSISTENT',
+  'OFFSETS_OLDER_THAN_STATE',
+  'STATE_WITHOUT_OFFSETS',
+])
 /** Without an answer for so long, `app.health` says what is waited for. */
 const ANSWER_BUDGET_MS = 2_000
 
@@ -32,6 +43,8 @@ export class Taker {
   readonly #settings: DruseSettings
   readonly #handlers: TakerHandlers
   readonly #underWay = new Set<Promise<void>>()
+  /** Until when Kafka is asked again, since what it first said of the task did not fit. */
+  readonly #doubtedUntilMs = new Map<string, number>()
 
   constructor(context: RestoreContext, settings: DruseSettings, handlers: TakerHandlers) {
     this.#context = context
@@ -41,6 +54,7 @@ export class Taker {
 
   /** `kept`: tasks that are still open here, to go on if nobody has committed for them since. */
   take(ids: readonly TaskId[], kept: ReadonlyMap<string, TakenTask>, signal: AbortSignal): void {
+    this.#doubtedUntilMs.clear()
     this.#track(this.#takeAll(ids, kept, signal))
   }
 
@@ -66,7 +80,7 @@ export class Taker {
     for (let left = ids; left.length > 0 && !signal.aborted; ) {
       let agreements: ReadonlyMap<TaskId, Agreement>
       try {
-        agreements = await this.#agreements(left, signal)
+        agreements = await this.#agreements(left, kept, signal)
       } catch (error) {
         if (signal.aborted) return
         if (!mayPass(error)) {
@@ -101,10 +115,12 @@ export class Taker {
 
   /** Each by itself, so that an input that cannot be looked at holds up no other task. */
   async #startFirst(id: TaskId, kept: ReadonlyMap<string, TakenTask>, signal: AbortSignal): Promise<void> {
-    const start = await this.#attempt(id, kept, signal, () => planFirstStart(this.#context, id, signal))
+    // It would hold the store that is to be looked at.
+    await kept.get(taskName(id))?.state.close()
+    const start = await this.#attempt(id, NONE_KEPT, signal, () => planFirstStart(this.#context, id, signal))
     if (start === undefined || signal.aborted) return
     await this.#handlers.firstStarts([start], signal)
-    await this.#takeAll([id], kept, signal)
+    await this.#takeAll([id], NONE_KEPT, signal)
   }
 
   async #takeOne(
@@ -117,6 +133,8 @@ export class Taker {
     // Without transactions an owner in between may have left changes without a commit: they are replayed.
     if (
       kept !== undefined &&
+      // By a take that was given up, after an answer that was not the newest.
+      !kept.state.isClosed &&
       metadata.guarantee === 'exactly_once' &&
       own?.sequence === metadata.sequence &&
       own.incarnation === metadata.incarnation
@@ -126,7 +144,7 @@ export class Taker {
     }
     await kept?.state.close()
     const taken = await this.#attempt(id, NONE_KEPT, signal, () =>
-      takeTask(this.#context, id, metadata, positions, signal),
+      takeTask(this.#context, id, metadata, positions, this.#isPatient(id), signal),
     )
     if (taken === undefined) return
     if (metadata.guarantee === 'exactly_once' && this.#settings.processingGuarantee === 'at_least_once') {
@@ -170,24 +188,48 @@ export class Taker {
     signal: AbortSignal,
     attempt: () => Promise<T>,
   ): Promise<T | undefined> {
-    const { clock, log } = this.#context.surroundings
     try {
       return await attempt()
     } catch (error) {
-      if (signal.aborted) return undefined
-      if (!mayPass(error)) {
-        this.#handlers.failed(id, error)
-        return undefined
-      }
-      this.#handlers.waiting(id, error)
-      log.warn({ task: taskName(id), error }, 'task: cannot be taken yet, trying again')
-      await pause(clock, AFTER_FAILURE_MS, signal)
+      await this.#afterFailure(id, kept, error, signal)
+      return undefined
     }
-    await this.#takeAll([id], kept, signal)
-    return undefined
   }
 
-  async #agreements(ids: readonly TaskId[], signal: AbortSignal): Promise<ReadonlyMap<TaskId, Agreement>> {
+  async #afterFailure(
+    id: TaskId,
+    kept: ReadonlyMap<string, TakenTask>,
+    error: unknown,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, log } = this.#context.surroundings
+    if (signal.aborted) return
+    if (!mayPass(error) && !this.#mayBeOld(id, error)) return this.#handlers.failed(id, error)
+    this.#handlers.waiting(id, error)
+    log.warn({ task: taskName(id), error }, 'task: cannot be taken yet, trying again')
+    await pause(clock, AFTER_FAILURE_MS, signal)
+    await this.#takeAll([id], kept, signal)
+  }
+
+  #mayBeOld(id: TaskId, error: unknown): error is DruseError {
+    if (!(error instanceof DruseError) || !MAYBE_OLD.has(error.code)) return false
+    const name = taskName(id)
+    const { clock } = this.#context.surroundings
+    if (!this.#doubtedUntilMs.has(name))
+      this.#doubtedUntilMs.set(name, clock.monotonicMs() + this.#settings.rebalanceTimeoutMs)
+    return this.#isPatient(id)
+  }
+
+  #isPatient(id: TaskId): boolean {
+    const untilMs = this.#doubtedUntilMs.get(taskName(id)) ?? Number.POSITIVE_INFINITY
+    return this.#context.surroundings.clock.monotonicMs() < untilMs
+  }
+
+  async #agreements(
+    ids: readonly TaskId[],
+    kept: ReadonlyMap<string, TakenTask>,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<TaskId, Agreement>> {
     const { surroundings } = this.#context
     const { plan, cluster } = surroundings
     const wanted = ids.map((id) => ({ id, inputs: inputsOf(plan, id) }))
@@ -204,7 +246,7 @@ export class Taker {
         const found = inputs.map((at) => byKey.get(partitionKey(at)) as CommittedOffset)
         agreements.set(id, agree(id, found, surroundings))
       } catch (error) {
-        if (!signal.aborted) this.#handlers.failed(id, error)
+        this.#track(this.#afterFailure(id, kept, error, signal))
       }
     }
     return agreements

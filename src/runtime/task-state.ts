@@ -29,8 +29,10 @@ export class TaskState {
   readonly #regions: ReadonlyMap<string, StateRegion>
   readonly #topicHash: (topic: string) => string
   readonly #clock: Clock
+  readonly #note: (committed: TaskMetadata) => void
   #committed: TaskMetadata
   #broken = false
+  #closed = false
 
   constructor(options: {
     persistent: Store | undefined
@@ -39,6 +41,8 @@ export class TaskState {
     committed: TaskMetadata
     topicHash: (topic: string) => string
     clock: Clock
+    /** Told of what is committed, where no persistent store says it. */
+    note: (committed: TaskMetadata) => void
   }) {
     this.#persistent = options.persistent
     this.#memory = options.memory
@@ -46,6 +50,7 @@ export class TaskState {
     this.#committed = options.committed
     this.#topicHash = options.topicHash
     this.#clock = options.clock
+    this.#note = options.note
   }
 
   /** As of the newest answered commit. */
@@ -94,6 +99,7 @@ export class TaskState {
   /** The transaction has been answered: overlay, positions and sequence, all in one batch. Returns why it could not. */
   async store(sealed: SealedTask, next: TaskMetadata): Promise<DruseError | undefined> {
     this.#committed = next
+    if (this.#persistent === undefined) this.#note(next)
     for (const { key, part } of this.#regions.values()) {
       part.committed((next.regions[key] as CommittedRegion).position)
     }
@@ -131,8 +137,14 @@ export class TaskState {
     return this.#broken
   }
 
+  /** Nobody can go on with it. */
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
   /** Never rejects: resolves to why a store could not be closed, after which it is of no use either way. */
   async close(): Promise<unknown> {
+    this.#closed = true
     for (const { part } of this.#regions.values()) part.close()
     const closed = await Promise.allSettled([this.#persistent?.close(), this.#memory?.close()])
     return closed.find(({ status }) => status === 'rejected')

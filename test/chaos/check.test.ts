@@ -18,8 +18,9 @@ import { type CheckOptions, check, type Evidence, gather, judge } from './check.
 import { untilDrained } from './drain.ts'
 import { feed } from './feed.ts'
 import { readLedger } from './ledger.ts'
-import { changelogOf } from './names.ts'
+import { applicationOf, changelogOf } from './names.ts'
 import { regionKey } from './offset-law.ts'
+import { OFFSET_LOG } from './offset-log.ts'
 import { fingerprintOf, readState, type StoredTask } from './state.ts'
 import {
   added,
@@ -102,6 +103,10 @@ describeWithJavaConsumer('the checker', () => {
 
       afterAll(() => rm(directory, { recursive: true }))
 
+      const isCommit = ({ key }: CommittedRecord): boolean =>
+        key?.readInt16BE() === 1 && key.includes(applicationOf(prefix))
+      const bothCommits = (a: CommittedRecord, b: CommittedRecord): boolean =>
+        isCommit(a) && isCommit(b) && sameKey(a, b)
       const lawsBroken = (changed: Evidence): string[] => {
         const verdict = new Verdict()
         judge(changed, verdict)
@@ -214,6 +219,8 @@ describeWithJavaConsumer('the checker', () => {
           ['a deletion that is lost', ['C2 state'], 'live-changelog', undeleted],
           ['an entry of nothing', ['C2 state'], 'lists-changelog', added(any, { key: Buffer.from('none') })],
           ['a change that no commit holds', ['C2 state'], 'spend-changelog', added(any, { offset: 1e9 })],
+          ['a commit that goes back', ['C3 offsets'], OFFSET_LOG, swapped(bothCommits)],
+          ['an offset that is taken away', ['C3 offsets'], OFFSET_LOG, changed(isCommit, { value: null })],
           ['half a transfer in the region', ['C1 bank', 'C2 state'], 'balances-changelog', halved],
         ]
         test.each(broken)('%s', (_, laws, topic, change) => {

@@ -5,7 +5,8 @@
  *
  *   C1   each topic is what its model says: nothing is lost, twice, changed or out of order
  *   C2   changelogs fold to what the models say; state directories hold what changelogs say, up to where they stand
- *   C3   committed offsets never go back (offset-sampler.ts, while the run is on), and end where the inputs end
+ *   C3   committed offsets never go back (offset-sampler.ts, while the run is on; offset-log.ts), and end where the inputs
+ *        end
  *   C4   nothing of an aborted transaction is visible
  *   C5   no transaction is left open
  *   C6   who read along (watch.ts) saw the same
@@ -25,8 +26,9 @@ import { type Fed, judgeInputs } from './input-law.ts'
 import { type Ledger, readLedger } from './ledger.ts'
 import { judgeLists } from './lists-law.ts'
 import { judgeLogs } from './logs-law.ts'
-import { changelogOf, creditsOf, topicsOf } from './names.ts'
+import { applicationOf, changelogOf, creditsOf, topicsOf } from './names.ts'
 import { type CommittedInput, OFFSETS } from './offset-law.ts'
+import { judgeOffsetLog, OFFSET_LOG } from './offset-log.ts'
 import { OffsetSampler } from './offset-sampler.ts'
 import { AvroValues, judgeOrders } from './orders-law.ts'
 import { judgePairs } from './pairs-law.ts'
@@ -132,7 +134,11 @@ export function judge(evidence: Evidence, verdict: Verdict): Fed {
   const { prefix, ledger, ends, committed, state, watched, values } = evidence
   const topics: Topics = (name) => evidence.topics.get(name) ?? []
   const fed = judgeTopics(prefix, ledger, topics, values, verdict)
-  judgeEnds(ends, verdict)
+  attempt(OFFSET_LOG, verdict, () => judgeOffsetLog(applicationOf(prefix), topics(OFFSET_LOG), verdict))
+  judgeEnds(
+    ends.filter(({ topic }) => topic !== OFFSET_LOG),
+    verdict,
+  )
   if (committed === undefined) verdict.say(OFFSETS, 'the committed offsets cannot be read')
   else {
     judgeProgress(committed, inputEnds(prefix, ledger, ends), verdict)
@@ -192,6 +198,7 @@ function topicNames(prefix: string, { plan }: Ledger): ReadonlyMap<string, strin
     ...watchedNames(prefix),
     ...regions.map((name) => [`${name}-changelog`, changelogOf(prefix, name)] as const),
     ['credits', creditsOf(prefix).topic],
+    [OFFSET_LOG, OFFSET_LOG],
   ])
 }
 

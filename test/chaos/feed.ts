@@ -44,6 +44,11 @@ const LINGER_MS_MAX = 1_500
 const TRANSACTION_TIMEOUT_MS = 10_000
 const BUDGET_MS = 5_000
 const RETRY_MS = 200
+/**
+ * Kafka's coordinator may answer offsets of long ago, or none, while it loads (see src/runtime/taker.ts): what was
+ * committed is asked for until it is said.
+ */
+const OLD_ANSWERS_MS = 90_000
 /** After it was told to stop: what is under way has to be known. */
 const LAST_WORD_MS = 180_000
 const MESSAGE_BYTES_MAX = 1_048_588
@@ -73,7 +78,7 @@ export async function feed(options: FeedOptions, signal: AbortSignal): Promise<v
   signal.addEventListener('abort', () => {
     deadlineMs = Date.now() + LAST_WORD_MS
   })
-  const feeder = new Feeder(cluster, prefix, plan, ledger, orders)
+  const feeder = new Feeder(cluster, prefix, plan, ledger, orders, before?.transactions ?? 0)
   try {
     for (;;) {
       try {
@@ -96,7 +101,7 @@ export async function feed(options: FeedOptions, signal: AbortSignal): Promise<v
 
 class Feeder {
   /** The number of the next transaction. */
-  position = 0
+  position: number
   readonly #cluster: Cluster
   readonly #writer: TransactionalWriter
   readonly #prefix: string
@@ -106,7 +111,16 @@ class Feeder {
   readonly #orders: Encode | undefined
   #dueMs = Date.now()
 
-  constructor(cluster: Cluster, prefix: string, plan: FeedPlan, ledger: string, orders: Encode | undefined) {
+  /** `position`: all before it was committed, as the ledger says. */
+  constructor(
+    cluster: Cluster,
+    prefix: string,
+    plan: FeedPlan,
+    ledger: string,
+    orders: Encode | undefined,
+    position: number,
+  ) {
+    this.position = position
     this.#cluster = cluster
     this.#prefix = prefix
     this.#group = `${prefix}feeder`
@@ -122,11 +136,16 @@ class Feeder {
   /** Ends what is open, and asks what was committed. */
   async begin(): Promise<void> {
     await this.#writer.open()
+    const untilMs = performance.now() + OLD_ANSWERS_MS
     for (;;) {
       const [committed] = await committedOffsets(this.#cluster, this.#group, [this.#place])
-      if (committed?.offset !== 'unstable') {
-        this.position = committed?.offset ?? 0
+      const { offset = 0 } = committed ?? {}
+      if (offset !== 'unstable' && offset >= this.position) {
+        this.position = offset
         break
+      }
+      if (performance.now() > untilMs) {
+        throw new Error(`The feeder has committed ${this.position}, Kafka goes on saying ${offset}`)
       }
       await pause(20)
     }

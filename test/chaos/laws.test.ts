@@ -25,6 +25,16 @@ describe('committed offsets', () => {
     expect(found([at()], [at()], [next], [next, at({ ...next, topic: 'credits', offset: 1 })])).toEqual([])
   })
 
+  test('are behind when they are of an earlier commit, or gone, and not when they begin anew', () => {
+    const law = new OffsetLaw(new Verdict())
+    expect(law.isBehind([])).toBe(false)
+    law.judge([at()])
+    for (const behind of [[], [at({ sequence: 2 })], [at({ partition: 1 })]])
+      expect(law.isBehind(behind)).toBe(true)
+    for (const now of [at(), at({ sequence: 4 }), at({ sequence: 0, incarnation: 'another' })])
+      expect(law.isBehind([now])).toBe(false)
+  })
+
   const wrong: [string, CommittedInput[], RegExp][] = [
     ['go back', [at({ offset: 6, sequence: 4 })], /offset 6 after 7/],
     ['are of an earlier commit', [at({ offset: 8, sequence: 2 })], /sequence 2 after 3/],

@@ -44,6 +44,8 @@ export function parseCommitted(
   return { topic, partition, offset, sequence, incarnation, regions: positions }
 }
 
+const placeOf = ({ topic, partition }: CommittedInput): string => `${topic}/${partition}`
+
 /** Looks at one sample after the other. */
 export class OffsetLaw {
   readonly #verdict: Verdict
@@ -53,25 +55,39 @@ export class OffsetLaw {
     this.#verdict = verdict
   }
 
+  /** Whether something is gone, or of an earlier commit than before. */
+  isBehind(committed: readonly CommittedInput[]): boolean {
+    const found = new Map(committed.map((at) => [placeOf(at), at]))
+    return [...this.#last].some(([where, before]) => {
+      const now = found.get(where)
+      return now === undefined || (now.incarnation === before.incarnation && now.sequence < before.sequence)
+    })
+  }
+
+  /** What is committed next of one input. */
+  follow(now: CommittedInput): void {
+    const where = placeOf(now)
+    const say = (what: string): void => this.#verdict.say(OFFSETS, `${where}: ${what}`)
+    const before = this.#last.get(where)
+    this.#last.set(where, now)
+    if (before === undefined) return
+    if (now.incarnation !== before.incarnation) say('begun anew')
+    if (now.sequence < before.sequence) say(`sequence ${now.sequence} after ${before.sequence}`)
+    if (now.offset < before.offset) say(`offset ${now.offset} after ${before.offset}`)
+    if (now.sequence === before.sequence && now.offset !== before.offset) {
+      say(`sequence ${now.sequence} has offset ${before.offset}, then ${now.offset}`)
+    }
+    for (const [key, position] of Object.entries(before.regions)) {
+      const then = now.regions[key] ?? -1
+      if (then < position) say(`a region is at ${then} after ${position}`)
+    }
+  }
+
   judge(committed: readonly CommittedInput[]): void {
     const tasks = new Map<string, CommittedInput>()
     for (const now of committed) {
-      const where = `${now.topic}/${now.partition}`
-      const say = (what: string): void => this.#verdict.say(OFFSETS, `${where}: ${what}`)
-      const before = this.#last.get(where)
-      this.#last.set(where, now)
-      if (before !== undefined) {
-        if (now.incarnation !== before.incarnation) say('begun anew')
-        if (now.sequence < before.sequence) say(`sequence ${now.sequence} after ${before.sequence}`)
-        if (now.offset < before.offset) say(`offset ${now.offset} after ${before.offset}`)
-        if (now.sequence === before.sequence && now.offset !== before.offset) {
-          say(`sequence ${now.sequence} has offset ${before.offset}, then ${now.offset}`)
-        }
-        for (const [key, position] of Object.entries(before.regions)) {
-          const then = now.regions[key] ?? -1
-          if (then < position) say(`a region is at ${then} after ${position}`)
-        }
-      }
+      const say = (what: string): void => this.#verdict.say(OFFSETS, `${placeOf(now)}: ${what}`)
+      this.follow(now)
       const other = tasks.get(now.incarnation)
       tasks.set(now.incarnation, now)
       if (other === undefined) continue
@@ -81,7 +97,7 @@ export class OffsetLaw {
       if (JSON.stringify(other.regions) !== JSON.stringify(now.regions)) say('its regions stand elsewhere')
     }
     for (const where of this.#last.keys()) {
-      const isThere = committed.some(({ topic, partition }) => `${topic}/${partition}` === where)
+      const isThere = committed.some((at) => placeOf(at) === where)
       if (!isThere) this.#verdict.say(OFFSETS, `${where}: its offset is gone`)
     }
   }

@@ -58,6 +58,8 @@ export interface ChaosResult {
   readonly records: number
   readonly ambiguous: { readonly committed: number; readonly aborted: number; readonly unresolved: number }
   readonly restores: number
+  /** Samples in which Kafka's coordinator was behind its own log, for a moment. */
+  readonly oldAnswers: number
   readonly wipes: number
   readonly wipesAfterDamage: number
   /** Of any process at any time. */
@@ -568,6 +570,7 @@ class Run implements AsyncDisposable {
       records,
       ambiguous: { committed, aborted, unresolved: this.#commits.unresolved },
       restores: this.#restores,
+      oldAnswers: this.#offsets?.oldAnswers ?? 0,
       wipes: this.#wipes,
       wipesAfterDamage: this.#wipesAfterDamage,
       heapBytesMax: this.#heapBytesMax,

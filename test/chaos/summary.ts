@@ -14,6 +14,7 @@ export function summaryOf(result: ChaosResult): string {
     `${points.hit} of ${points.all} failpoints${missing}`,
     `${total} ambiguous commits, ${ambiguous.committed} found committed, ${ambiguous.aborted} not, ${ambiguous.unresolved} unresolved`,
     `${result.restores} restores`,
+    `${result.oldAnswers} old answers of the group coordinator`,
     `${result.wipes} state wipes${result.wipesAfterDamage > 0 ? ` and ${result.wipesAfterDamage} after damage` : ''}`,
     `heaps of at most ${Math.ceil(result.heapBytesMax / (1 << 20))} MiB`,
     `${result.violations.length} violations`,

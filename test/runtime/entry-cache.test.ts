@@ -113,6 +113,7 @@ describe('entries of regions', () => {
       ]),
       committed: {} as ConstructorParameters<typeof TaskState>[0]['committed'],
       topicHash: () => '',
+      note: () => {},
       clock: systemClock,
     })
     expect(part.get('a')).toBeUndefined()

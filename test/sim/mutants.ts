@@ -658,6 +658,35 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    id: 'M28',
+    what: 'a task stops at the first answer that is of long ago',
+    patches: [
+      { file: TAKER, find: '!mayPass(error) && !this.#mayBeOld(id, error)', replace: '!mayPass(error)' },
+    ],
+  },
+  {
+    id: 'M29',
+    what: 'a task without regions believes any offsets',
+    patches: [
+      {
+        file: TAKE,
+        find: '  if (!isPersistent) assertNotOlder(surroundings, id, committed)\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    id: 'M30',
+    what: 'a directory is moved aside at the first answer that is of long ago',
+    patches: [
+      {
+        file: TAKE,
+        find: 'isAhead(meta, committed) && (foreign === undefined || isPatient)',
+        replace: 'isAhead(meta, committed) && foreign === undefined',
+      },
+    ],
+  },
+  {
     id: 'B1',
     what: 'a take that was given up moves aside what others have brought further (found by seed 1243)',
     patches: [
@@ -677,6 +706,11 @@ export const MUTANTS: readonly Mutant[] = [
         replace: 'pause(clock, TASK_LOCK_RETRY_MS)',
       },
       { file: 'runtime/take.ts', find: '  if (signal.aborted) throw taskAbandoned(id)\n', replace: '' },
+      {
+        file: TAKE,
+        find: 'isAhead(meta, committed) && (foreign === undefined || isPatient)',
+        replace: 'isAhead(meta, committed) && foreign === undefined',
+      },
     ],
   },
 ]

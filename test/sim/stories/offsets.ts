@@ -3,6 +3,8 @@ import { COPYING, REPARTITION, Stage, TALLYING } from '../stage.ts'
 import { EXTRA, INPUT } from '../workload.ts'
 import type { Story } from './story.ts'
 
+/** Less than an instance asks again for. */
+const OLD_ANSWERS_MS = 2_000
 const ALL = [...COPYING, ...TALLYING]
 
 export const OFFSET_STORIES: readonly Story[] = [
@@ -50,6 +52,69 @@ export const OFFSET_STORIES: readonly Story[] = [
         await stage.stops(instance, 'OFFSETS_OLDER_THAN_STATE', TALLYING)
         await stage.close(instance)
       }
+    },
+  },
+  {
+    name: 'offsets-set-back-without-regions',
+    what: 'all offsets are those of an earlier commit: the directory has nothing else of a task without regions to tell by',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      const before = await stage.committedOffsets()
+      await stage.feed(8)
+      await stage.lived(disk)
+      await stage.commitOffsets(before.filter(({ topic }) => topic === INPUT))
+      await stage.stops(stage.start('i1', disk), 'OFFSETS_OLDER_THAN_STATE', COPYING)
+    },
+  },
+  {
+    name: 'offsets-old-for-a-moment',
+    what: 'a broker that has just come up answers offsets of long ago, then none, then those that are committed',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      const before = await stage.committedOffsets()
+      await stage.feed(8)
+      await stage.lived(disk)
+      for (const old of [before, []]) {
+        await stage.feed(4)
+        answerOld(stage, 'i0', old)
+        await stage.lived(disk)
+        await stage.exact()
+      }
+    },
+  },
+  {
+    name: 'offsets-old-for-one-that-runs',
+    what: 'the same, to an instance that takes its tasks again while they are still open',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      const before = await stage.committedOffsets()
+      await stage.feed(8)
+      stage.start('i0', disk)
+      await stage.drained()
+      for (const [i, old] of [before, []].entries()) {
+        answerOld(stage, 'i0', old)
+        const other = stage.start(`other${i}`)
+        await stage.feed(4)
+        await stage.drained()
+        answerOld(stage, 'i0', old)
+        await stage.close(other)
+        await stage.feed(4)
+        await stage.drained()
+      }
+      await stage.exact()
+    },
+  },
+  {
+    name: 'offsets-expired-without-regions',
+    what: 'the offsets have expired, and the directory knows that there were some',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      await stage.expireOffsets((topic) => topic === INPUT)
+      await stage.stops(stage.start('i1', disk), 'STATE_WITHOUT_OFFSETS', COPYING)
     },
   },
   {
@@ -129,6 +194,26 @@ export const OFFSET_STORIES: readonly Story[] = [
     },
   },
 ]
+
+/** For a while the broker tells this instance of offsets of long ago. */
+function answerOld(stage: Stage, instance: string, old: readonly (Place & Then)[]): void {
+  const untilMs = stage.nowMs + OLD_ANSWERS_MS
+  stage.fates.onAnswer = ({ name }, request, response) => {
+    if (request.api !== 'OffsetFetch' || name !== instance || stage.nowMs > untilMs) return 'deliver'
+    const { errorCode, partitions } = response as { errorCode: number; partitions: readonly Place[] }
+    const said = partitions.map((place) => {
+      const { topic, partition } = place
+      const then = old.find((at) => at.topic === topic && at.partition === partition)
+      return { ...place, errorCode: 0, offset: then?.offset ?? -1, metadata: then?.metadata ?? '' }
+    })
+    return { answer: { errorCode, partitions: said } }
+  }
+}
+
+interface Then {
+  readonly offset: number
+  readonly metadata: string
+}
 
 interface Place {
   readonly topic: string

@@ -1,0 +1,72 @@
+/**
+ * The newest commit that this process knows of, of each task that keeps nothing on disk itself: so that offsets which
+ * were set back are noticed there, too. Written behind the commits. What is lost of it is protection, never anything
+ * else, and it is never newer than what is committed.
+ */
+import { DruseError } from '../errors.ts'
+import type { Logger, Store, Write } from '../ports.ts'
+import { readStatement, statementWrite } from '../region/layout.ts'
+import type { TaskMetadata } from './task-metadata.ts'
+
+export type LastCommit = Pick<TaskMetadata, 'cluster' | 'incarnation' | 'sequence'>
+
+export class LastCommits {
+  readonly #store: () => Store
+  readonly #log: Logger
+  readonly #known = new Map<string, LastCommit>()
+  readonly #unwritten = new Set<string>()
+  #writing: Promise<void> | undefined
+
+  /** `store`: where they are kept; another one may come to stand in its place, with nothing in it. */
+  constructor(store: () => Store, log: Logger) {
+    this.#store = store
+    this.#log = log
+  }
+
+  /** Undefined: none is known, or what was known cannot be read. */
+  of(task: string): LastCommit | undefined {
+    const known = this.#known.get(task)
+    if (known !== undefined) return known
+    const key = keyOf(task)
+    const bytes = this.#store().getSync(key)
+    if (bytes === undefined) return undefined
+    try {
+      return readStatement<LastCommit>(key, bytes)
+    } catch (error) {
+      if (!DruseError.is(error, 'STORE_CORRUPT')) throw error
+      this.#log.warn({ task, error }, 'task: what was known of its last commit cannot be read')
+      return undefined
+    }
+  }
+
+  /** Of a commit that was answered, or that Kafka has told of. */
+  note(task: string, { cluster, incarnation, sequence }: LastCommit): void {
+    this.#known.set(task, { cluster, incarnation, sequence })
+    this.#unwritten.add(task)
+    this.#writing ??= this.#write()
+  }
+
+  /** Resolves when nothing is being written any more. */
+  async quiet(): Promise<void> {
+    await this.#writing
+  }
+
+  async #write(): Promise<void> {
+    while (this.#unwritten.size > 0) {
+      const writes = Array.from(this.#unwritten, (task): Write => {
+        return statementWrite(keyOf(task), this.#known.get(task) as LastCommit)
+      })
+      this.#unwritten.clear()
+      try {
+        await this.#store().write(writes)
+      } catch (error) {
+        this.#log.warn({ error }, 'tasks: what is known of their last commits could not be written')
+      }
+    }
+    this.#writing = undefined
+  }
+}
+
+function keyOf(task: string): Buffer {
+  return Buffer.from(`\0commit ${task}`, 'utf8')
+}
