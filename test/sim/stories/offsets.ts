@@ -1,4 +1,5 @@
 /** Committed offsets that others have changed, or that are gone. */
+import { CODE } from '../../../src/kafka/error-codes.ts'
 import { COPYING, REPARTITION, Stage, TALLYING } from '../stage.ts'
 import { EXTRA, INPUT } from '../workload.ts'
 import type { Story } from './story.ts'
@@ -86,7 +87,7 @@ export const OFFSET_STORIES: readonly Story[] = [
   },
   {
     name: 'offsets-old-for-one-that-runs',
-    what: 'the same, to an instance that takes its tasks again while they are still open',
+    what: 'the same, to an instance that has its tasks open, and is given them again before it believes what it hears',
     async run(stage) {
       await stage.feed()
       const disk = await stage.lived()
@@ -94,13 +95,13 @@ export const OFFSET_STORIES: readonly Story[] = [
       await stage.feed(8)
       stage.start('i0', disk)
       await stage.drained()
-      for (const [i, old] of [before, []].entries()) {
-        answerOld(stage, 'i0', old)
-        const other = stage.start(`other${i}`)
-        await stage.feed(4)
-        await stage.drained()
-        answerOld(stage, 'i0', old)
-        await stage.close(other)
+      for (const old of [before, []]) {
+        answerOld(stage, 'i0', old, rejoining('i0'))
+        const heard = stage.logs.length
+        const asksAgain = (log: string): boolean => log === 'i0: task: cannot be taken yet, trying again'
+        const areAll = () => stage.logs.slice(heard).filter(asksAgain).length >= ALL.length
+        await stage.until('all tasks ask again', areAll, OLD_ANSWERS_MS)
+        stage.fates.onAnswer = rejoining('i0')
         await stage.feed(4)
         await stage.drained()
       }
@@ -196,10 +197,16 @@ export const OFFSET_STORIES: readonly Story[] = [
 ]
 
 /** For a while the broker tells this instance of offsets of long ago. */
-function answerOld(stage: Stage, instance: string, old: readonly (Place & Then)[]): void {
+function answerOld(
+  stage: Stage,
+  instance: string,
+  old: readonly (Place & Then)[],
+  otherwise: OnAnswer = () => 'deliver',
+): void {
   const untilMs = stage.nowMs + OLD_ANSWERS_MS
-  stage.fates.onAnswer = ({ name }, request, response) => {
-    if (request.api !== 'OffsetFetch' || name !== instance || stage.nowMs > untilMs) return 'deliver'
+  stage.fates.onAnswer = (from, request, response) => {
+    const isOld = request.api === 'OffsetFetch' && from.name === instance && stage.nowMs <= untilMs
+    if (!isOld) return otherwise(from, request, response)
     const { errorCode, partitions } = response as { errorCode: number; partitions: readonly Place[] }
     const said = partitions.map((place) => {
       const { topic, partition } = place
@@ -209,6 +216,18 @@ function answerOld(stage: Stage, instance: string, old: readonly (Place & Then)[
     return { answer: { errorCode, partitions: said } }
   }
 }
+
+/** It is told once that the group rebalances: it joins again, and has its tasks still open. */
+function rejoining(instance: string): OnAnswer {
+  let isTold = false
+  return ({ name }, { api }) => {
+    if (api !== 'Heartbeat' || name !== instance || isTold) return 'deliver'
+    isTold = true
+    return { answer: { errorCode: CODE.REBALANCE_IN_PROGRESS } }
+  }
+}
+
+type OnAnswer = Stage['fates']['onAnswer']
 
 interface Then {
   readonly offset: number
