@@ -536,7 +536,7 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: TAKER,
         find: `'task: cannot be taken yet, trying again')
-      await pause(clock, AFTER_FAILURE_MS, signal)`,
+    await pause(clock, AFTER_FAILURE_MS, signal)`,
         replace: `'task: cannot be taken yet, trying again')`,
       },
     ],
@@ -621,10 +621,10 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: TAKER,
         find: `    await this.#handlers.firstStarts([start], signal)
-    await this.#takeAll([id], kept, signal)`,
+    await this.#takeAll([id], NONE_KEPT, signal)`,
         replace: `    const metadata = decodeMetadata(start.offsets[0]?.metadata as string, '')
     const positions = new Map(start.offsets.map(({ offset, ...at }) => [partitionKey(at), { offset, partitionTimeMs: -1 }]))
-    await this.#takeOne(id, { kind: 'committed', metadata, positions }, kept.get(taskName(id)), signal)`,
+    await this.#takeOne(id, { kind: 'committed', metadata, positions }, undefined, signal)`,
       },
       {
         file: TAKER,
