@@ -1,6 +1,6 @@
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
-import type { GlobalRegion, Region } from '../region/definition.ts'
+import type { AnyRegion, GlobalRegion, Region } from '../region/definition.ts'
 import { orderByKeys } from '../region/time-order.ts'
 import { WINDOW_KEYS, windowStoreKey } from '../region/timed-keys.ts'
 import { timeWindowed, type Windowed } from '../serde/windowed.ts'
@@ -10,31 +10,21 @@ import type { EntryEvent } from '../topology/entry-event.ts'
 import type { Graph, SourceNode, TimestampRule } from '../topology/graph.ts'
 import type { Middleware } from '../topology/middleware.ts'
 import { checkMs } from '../topology/windows.ts'
-import type { ErrorPolicy, LatePolicy, OffsetReset } from '../types.ts'
+import type { OffsetReset } from '../types.ts'
+import type { FailurePolicies } from './failure-policies.ts'
 import { GlobalTable } from './global-table.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
 import type { Named } from './place.ts'
-import { addFromRegion } from './region-stream.ts'
+import {
+  type AnyRegionElsewhere,
+  addFromChangelog,
+  addFromRegion,
+  type RegionElsewhere,
+  type SessionsElsewhere,
+  type WindowsElsewhere,
+} from './region-stream.ts'
 import { Stream } from './stream.ts'
 import { type Table, tableOf } from './table.ts'
-
-export interface FailurePolicies {
-  /**
-   * For records that cannot be decoded, of sources that do not say; of internal topics it is always the topology's. Default
-   * 'fail'.
-   */
-  readonly onUndecodable?: ErrorPolicy
-  /**
-   * For records whose processing throws, of sources that do not say. Behind a repartition it is that of the sources before
-   * it where they agree, else the topology's; the record is the one in the internal topic. Default 'fail'.
-   */
-  readonly onFailure?: ErrorPolicy
-  /**
-   * For records that come after their window has closed, of sources that do not say. Behind a repartition as `onFailure`.
-   * Default 'drop', as in Kafka Streams.
-   */
-  readonly onLate?: LatePolicy
-}
 
 export interface TopologyOptions extends FailurePolicies {
   /**
@@ -254,13 +244,22 @@ export class Topology {
    * What is behind it cannot write the region itself: TOPOLOGY_INVALID where that shows in the topology, else REGION_CYCLE,
    * as a failure of the record.
    */
-  fromRegion<K, V>(region: Region<string, K, V>): Stream<K, EntryEvent<K, V>> {
-    return new Stream({
-      builder: this.#builder,
-      node: addFromRegion(this.#builder, region as Region),
-      serdes: { key: region.topicKey ?? region.key },
-      rekeyed: false,
-    })
+  fromRegion<K, V>(region: Region<string, K, V>): Stream<K, EntryEvent<K, V>>
+  /**
+   * The changes of a region of another application, by its changelog `<application>-<region>-changelog`, which is read
+   * committed. A copy of the region, `<application>-<region>`, tells what an entry was before. Events come once each, in
+   * the order of the changelog, with the time of the entry: one for each key in a commit of the other application, less
+   * what compaction has taken away before it was read.
+   */
+  fromRegion<K, V>(
+    region: WindowsElsewhere<K, V> | SessionsElsewhere<K, V>,
+  ): Stream<Windowed<K>, EntryEvent<Windowed<K>, V>>
+  fromRegion<K, V>(
+    region: RegionElsewhere<K, V> & { readonly windows?: never; readonly sessions?: never },
+  ): Stream<K, EntryEvent<K, V>>
+  fromRegion(region: AnyRegion | AnyRegionElsewhere): unknown {
+    if ('application' in region) return new Stream(addFromChangelog(this.#builder, region))
+    return new Stream(addFromRegion(this.#builder, region))
   }
 
   #checkReusable<K, V>(topic: string, source: SourceOptions<K, V>): void {

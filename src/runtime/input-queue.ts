@@ -20,6 +20,8 @@ export interface InputCodecs {
 
 export interface InputReading extends InputCodecs {
   readonly timestamp: TimestampOf
+  /** Of a changelog: what is none is passed over, as if it were not there. Undefined: every record is one. */
+  readonly isEntry: ((raw: RawRecord) => boolean) | undefined
 }
 
 /** The next record: decoded, or why it cannot be. */
@@ -171,7 +173,8 @@ export class InputQueue {
       }
       try {
         this.#cursor ??= openBatch(batch)
-        this.#raw = this.#cursor.next()
+        do this.#raw = this.#cursor.next()
+        while (this.#raw !== undefined && !this.#isEntry(this.#raw))
       } catch (error) {
         const offset = Math.max(this.#next, batch.header.baseOffset, batch.fromOffset)
         this.#damage = { error: unreadable(error, this, offset), offset }
@@ -182,6 +185,10 @@ export class InputQueue {
       this.#batches.shift()
     }
     return this.#raw
+  }
+
+  #isEntry(raw: RawRecord): boolean {
+    return this.#codecs.isEntry === undefined || this.#codecs.isEntry(raw)
   }
 
   #decodeNext(): Head | undefined {
@@ -248,6 +255,7 @@ export class InputQueue {
     if (!key.prepare && !value.prepare) return preparing
     try {
       for (const raw of recordsOf(batches)) {
+        if (!this.#isEntry(raw)) continue
         for (const pending of [preparationOf(key, raw.key), preparationOf(value, raw.value)]) {
           if (pending !== undefined) preparing.add(pending)
         }

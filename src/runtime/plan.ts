@@ -64,9 +64,14 @@ export function makePlan(
 ): Plan {
   const missing = externalTopics(graph).filter((topic) => !found.has(topic))
   if (missing.length > 0) {
+    const made = graph.nodes.flatMap((node) =>
+      node.kind === 'source' && node.changelogOf && missing.includes(node.topics[0] as string)
+        ? `${node.topics[0]} is made by application '${node.changelogOf.application}': start that first. `
+        : [],
+    )
     throw new DruseError(
       'TOPIC_MISSING',
-      `These topics do not exist: ${missing.join(', ')}. Create them: their partition counts are yours to choose`,
+      `These topics do not exist: ${missing.join(', ')}. ${made.join('')}Create them: their partition counts are yours to choose`,
       { topics: missing },
     )
   }

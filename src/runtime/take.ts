@@ -407,10 +407,11 @@ function build(
   const inputs = inputsOf(surroundings.plan, id).map((at) => {
     const source = sourceOf(id, at.topic)
     const position = positions.get(partitionKey(at)) as InputPosition
-    const timestamp = source.kind === 'source' ? source.timestamp : undefined
+    const { timestamp, changelogOf } = source.kind === 'source' ? source : {}
     return new InputQueue(at, position, {
       ...surroundings.inputCodecs(at.topic),
       timestamp: timestampsOf(timestamp, surroundings.clock),
+      isEntry: changelogOf && (({ key }) => key !== null && !(changelogOf.isTimed && key.length === 0)),
     })
   })
   const { sequence, streamTimeMs } = committed

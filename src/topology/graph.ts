@@ -52,6 +52,11 @@ export type TimestampRule<K = unknown, V = unknown> =
 
 export interface SourceNode extends Common {
   readonly kind: 'source'
+  /**
+   * Its topic is where another application logs a region. What stands there beside entries is passed over: without a key,
+   * or, where entries stand in time, under a key of no bytes (see operator-times.ts).
+   */
+  readonly changelogOf?: { readonly application: string; readonly isTimed: boolean }
   readonly topics: readonly string[]
   readonly key: Serde<unknown>
   readonly value: Serde<unknown>

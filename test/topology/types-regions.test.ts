@@ -79,3 +79,17 @@ test('events have the types of the region', () => {
     t.fromRegion('numbers')
   })
 })
+
+test('also of a region of another application', () => {
+  onlyTyped(() => {
+    const elsewhere = { application: 'other', region: 'r', key: string, value: int64 }
+    expectTypeOf(t.fromRegion(elsewhere)).toEqualTypeOf<Stream<string, EntryEvent<string, number>>>()
+    const windowed = t.fromRegion({ ...elsewhere, windows: { sizeMs: 1, retentionMs: 1 } })
+    expectTypeOf(windowed).toEqualTypeOf<Stream<Windowed<string>, EntryEvent<Windowed<string>, number>>>()
+    expectTypeOf(t.fromRegion({ ...elsewhere, sessions: { retentionMs: 1 } })).toEqualTypeOf(windowed)
+    // @ts-expect-error its serdes have to be known
+    t.fromRegion({ application: 'other', region: 'r', key: string })
+    // @ts-expect-error windows have a size
+    t.fromRegion({ ...elsewhere, windows: { retentionMs: 1 } })
+  })
+})
