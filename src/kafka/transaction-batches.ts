@@ -13,24 +13,36 @@ interface Filling extends PartitionBatches {
 export class TransactionBatches {
   /** By topic, then by partition. */
   readonly #fillings = new Map<string, Filling[]>()
+  /** Records mostly go where the one before went. */
+  #last: Filling | undefined
+  #lastTo: TopicPartition | undefined
 
   /** `topicBytesMax`: the largest batch that the topic takes. Compression makes none larger. */
   add(
-    { topic, partition }: TopicPartition,
+    to: TopicPartition,
     topicBytesMax: number,
     timestamp: number,
     key: Uint8Array | null,
     value: Uint8Array | null,
     headers?: readonly Header[],
   ): void {
-    const { batches } = this.#fillings.get(topic)?.[partition] ?? this.#begin(topic, partition)
-    let batch = batches.at(-1)
+    const { batches } = this.#filling(to)
+    let batch = batches[batches.length - 1]
     const limit = Math.min(BATCH_BYTES_MAX, topicBytesMax)
     if (batch === undefined || batch.sizeBytes + recordBytesMax(key, value, headers) > limit) {
       batch = new BatchWriter()
       batches.push(batch)
     }
     batch.add(timestamp, key, value, headers)
+  }
+
+  #filling(to: TopicPartition): Filling {
+    if (this.#last === undefined || to !== this.#lastTo) {
+      const { topic, partition } = to
+      this.#last = this.#fillings.get(topic)?.[partition] ?? this.#begin(topic, partition)
+      this.#lastTo = to
+    }
+    return this.#last
   }
 
   get partitions(): PartitionBatches[] {

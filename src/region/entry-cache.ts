@@ -8,10 +8,10 @@
  * It is bounded by generations: what is read or written goes into the young one. When the young ones of all caches are
  * full together, they become the old ones, and the old ones before go as a whole.
  */
-import { EntryTable } from './entry-table.ts'
+import { type EntryKey, EntryTable } from './entry-table.ts'
 
-/** What an entry takes beside the bytes of its key and value, roughly: its place in the index, its key's text. */
-const INDEX_BYTES = 80
+/** What a key takes beside its entries, roughly. */
+const INDEX_BYTES = 24
 
 /** The caches of a process, and the room that they share. */
 export class EntryCaches {
@@ -54,31 +54,31 @@ export class EntryCache {
   }
 
   /** In the form of the store; null where there is nothing under the key. Undefined: not known. */
-  get(id: string): Uint8Array | null | undefined {
-    const found = this.#young.get(id)
+  get(key: EntryKey): Uint8Array | null | undefined {
+    const found = this.#young.get(key)
     if (found !== undefined) return found
-    const older = this.#old.get(id)
-    if (older !== undefined) this.learn(id, older)
+    const older = this.#old.get(key)
+    if (older !== undefined) this.learn(key, older)
     return older
   }
 
   /** What the store has answered; null for nothing. */
-  learn(id: string, stored: Uint8Array | null): void {
+  learn(key: EntryKey, stored: Uint8Array | null): void {
     const { size, appended } = this.#young
-    this.#young.copy(id, stored)
-    this.#account(id, size, appended)
+    this.#young.copy(key, stored)
+    this.#account(size, appended)
   }
 
   /** What an operator has written; null: deleted. */
-  written(id: string, check: number, timestamp: number, value: Uint8Array | null): void {
+  written(key: EntryKey, check: number, timestamp: number, value: Uint8Array | null): void {
     const { size, appended } = this.#young
-    this.#young.set(id, check, timestamp, value)
-    this.#account(id, size, appended)
+    this.#young.set(key, check, timestamp, value)
+    this.#account(size, appended)
   }
 
-  forget(id: string): void {
-    this.#young.reset(id, undefined)
-    this.#old.reset(id, undefined)
+  forget(key: EntryKey): void {
+    this.#young.reset(key, undefined)
+    this.#old.reset(key, undefined)
   }
 
   /** @internal */
@@ -91,8 +91,8 @@ export class EntryCache {
     this.#closed()
   }
 
-  #account(id: string, sizeBefore: number, appendedBefore: number): void {
+  #account(sizeBefore: number, appendedBefore: number): void {
     const isNew = this.#young.size > sizeBefore
-    this.#spend(this.#young.appended - appendedBefore + (isNew ? INDEX_BYTES + id.length : 0))
+    this.#spend(this.#young.appended - appendedBefore + (isNew ? INDEX_BYTES : 0))
   }
 }

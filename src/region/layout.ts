@@ -9,6 +9,7 @@
  */
 import { DruseError } from '../errors.ts'
 import type { Write } from '../ports.ts'
+import { asBuffer } from '../serde/utf8.ts'
 import { checkOf, hashOf } from './check.ts'
 
 export const META_KEY: Uint8Array = Uint8Array.of(0)
@@ -144,8 +145,4 @@ export function readStatement<T extends object>(key: Uint8Array, bytes: Uint8Arr
     throw new DruseError('STORE_CORRUPT', `What a store says of itself ${what}`)
   }
   return JSON.parse(text.toString('utf8')) as T
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

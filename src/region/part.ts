@@ -11,7 +11,7 @@ import type { Store, Write } from '../ports.ts'
 import { Windowed } from '../serde/windowed.ts'
 import type { FoundEntry, KeyRange, TimeOrderedRegion } from './definition.ts'
 import type { EntryCache } from './entry-cache.ts'
-import { EntryTable, idOf, type Place } from './entry-table.ts'
+import { type EntryKey, EntryTable, idOf, type Place } from './entry-table.ts'
 import { type Fingerprint, OF_NOTHING, RunningFingerprint } from './fingerprint.ts'
 import { entryCheck, readCheck, readStoreValue, STORE_HEAD_BYTES } from './layout.ts'
 import { FORGOTTEN_SLOT, NO_TIME, OperatorTimes } from './operator-times.ts'
@@ -27,13 +27,25 @@ const TIMES_ID = ''
 const TIMES_KEY = new Uint8Array(0)
 
 /** The bytes of a key, in the forms in which they are needed. */
-interface KeyBytes {
+class KeyBytes implements EntryKey {
   /** As in the changelog. */
   readonly topicKey: Uint8Array
   readonly orderedKey: Uint8Array
-  readonly id: string
   /** What the entry's check begins with. */
   readonly hash: number
+  #id: string | undefined
+
+  constructor(topicKey: Uint8Array, orderedKey: Uint8Array, hash: number, id?: string) {
+    this.topicKey = topicKey
+    this.orderedKey = orderedKey
+    this.hash = hash
+    this.#id = id
+  }
+
+  get id(): string {
+    this.#id ??= idOf(this.orderedKey)
+    return this.#id
+  }
 }
 
 export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K, V> {
@@ -50,7 +62,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
   #current = new EntryTable()
   #sealed: EntryTable | undefined
   #sealedIsCommitted = false
-  #undo: (readonly [id: string, before: Place | undefined])[] | undefined
+  #undo: (readonly [key: KeyBytes, before: Place | undefined])[] | undefined
   #bytes = 0
   #forgotten = NO_TIME
   /** Of what stands in the store. */
@@ -192,13 +204,13 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
 
   /** Takes back the writes since the mark: the record they came from has failed and is left out. */
   undo(): void {
-    for (const [id, before] of (this.#undo ?? []).toReversed()) {
-      this.#current.reset(id, before)
-      if (before === undefined) this.#unseen.delete(id)
-      this.#cache?.forget(id)
+    for (const [key, before] of (this.#undo ?? []).toReversed()) {
+      this.#current.reset(key, before)
+      if (before === undefined) this.#unseen.delete(key.id)
+      this.#cache?.forget(key)
     }
     this.times.undo()
-    this.#index?.undone((this.#undo ?? []).map(([id]) => id))
+    this.#index?.undone((this.#undo ?? []).map(([{ id }]) => id))
     this.#foundUnder = undefined
     this.#change = new RunningFingerprint(this.#markedChange)
     this.mark()
@@ -229,17 +241,18 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
     sealed: EntryTable,
     visit: (key: Uint8Array, value: Uint8Array | null, timestamp: number) => void,
   ): void {
-    for (const [id, place] of sealed.places) {
-      visit(this.#entries.topicKeyOf(id), sealed.value(place), sealed.timestamp(place))
-    }
+    sealed.forEach((place) => {
+      visit(this.#entries.fromOrdered(sealed.key(place)), sealed.value(place), sealed.timestamp(place))
+    })
   }
 
   /** A sealed overlay as writes of the store. */
   writes(sealed: EntryTable): Write[] {
-    const writes = Array.from(
-      sealed.places,
-      ([id, place]): Write => [this.#entries.storeKey(Buffer.from(id, 'latin1')), sealed.stored(place)],
-    )
+    const { prefix } = this.#entries
+    const writes: Write[] = []
+    sealed.forEach((place) => {
+      writes.push([sealed.keyBehind(prefix, place), sealed.stored(place)])
+    })
     return this.#index === undefined ? writes : [...writes, ...this.#index.placeWrites(sealed)]
   }
 
@@ -306,7 +319,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
   committedGet(key: K): V | undefined {
     const bytes = this.#keyBytes(key)
     if (this.#index?.isCommittedOver(bytes.id)) return undefined
-    const sealed = this.#sealedIsCommitted ? this.#sealed?.get(bytes.id) : undefined
+    const sealed = this.#sealedIsCommitted ? this.#sealed?.get(bytes) : undefined
     const found = sealed === undefined ? this.#stored(bytes) : sealed
     return found ? this.#entries.decodeState(readStoreValue(found).value) : undefined
   }
@@ -336,7 +349,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
     if (this.#lastBytes !== undefined && Object.is(key, this.#lastKey)) return this.#lastBytes
     const topicKey = this.#entries.encodeKey(key)
     const orderedKey = this.#entries.toOrdered(topicKey)
-    const bytes = { topicKey, orderedKey, id: idOf(orderedKey), hash: this.#entries.keyHash(orderedKey) }
+    const bytes = new KeyBytes(topicKey, orderedKey, this.#entries.keyHash(orderedKey))
     // What an object looks like inside may change; those that operators make themselves do not.
     if (typeof key !== 'object' || key instanceof Windowed) {
       this.#lastKey = key
@@ -362,18 +375,17 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
     const known = this.#known(bytes)
     if (known !== undefined) return known
     const stored = this.#stored(bytes)
-    this.#cache?.learn(bytes.id, stored)
+    this.#cache?.learn(bytes, stored)
     return stored
   }
 
   /** Without the store; undefined: only that can say. */
   #known(bytes: KeyBytes): Uint8Array | null | undefined {
     if (this.#foundUnder === bytes) return this.#found
-    const { id } = bytes
-    const known = this.#cache?.get(id)
+    const known = this.#cache?.get(bytes)
     if (known !== undefined) return known
-    const written = this.#current.get(id)
-    return written === undefined ? this.#sealed?.get(id) : written
+    const written = this.#current.get(bytes)
+    return written === undefined ? this.#sealed?.get(bytes) : written
   }
 
   #stored({ orderedKey, hash }: Pick<KeyBytes, 'orderedKey' | 'hash'>): Uint8Array | null {
@@ -392,7 +404,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
   }
 
   #set(bytes: KeyBytes, value: Uint8Array | null, timestamp: number): void {
-    const { id, topicKey, hash } = bytes
+    const { topicKey, hash } = bytes
     const size = topicKey.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES
     if (size > this.#maxRecordBytes) {
       throw new DruseError(
@@ -403,12 +415,12 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
     }
     const before = this.#known(bytes)
     const check = value === null ? 0 : entryCheck(hash, timestamp, value)
-    if (before === undefined) this.#unseen.add(id)
+    if (before === undefined) this.#unseen.add(bytes.id)
     this.#change.replace(before ? readCheck(before) : undefined, value === null ? undefined : check)
     this.#foundUnder = undefined
-    this.#undo?.push([id, this.#current.place(id)])
-    this.#current.set(id, check, timestamp, value)
-    this.#cache?.written(id, check, timestamp, value)
+    this.#undo?.push([bytes, this.#current.place(bytes)])
+    this.#current.set(bytes, check, timestamp, value)
+    this.#cache?.written(bytes, check, timestamp, value)
     this.#bytes += size
   }
 
@@ -450,6 +462,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
       times: this.times,
       overlays: () => [this.#current, this.#sealed].filter((overlay) => overlay !== undefined),
       find: (id) => this.#lookUp(this.#bytesOf(id)),
+      isIn: (overlay, id) => overlay.place(this.#bytesOf(id)) !== undefined,
     })
   }
 
@@ -467,11 +480,11 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
 
   #bytesOf(id: string): KeyBytes {
     const orderedKey = Buffer.from(id, 'latin1')
-    return {
-      topicKey: this.#entries.topicKeyOf(id),
+    return new KeyBytes(
+      this.#entries.fromOrdered(orderedKey),
       orderedKey,
+      this.#entries.keyHash(orderedKey),
       id,
-      hash: this.#entries.keyHash(orderedKey),
-    }
+    )
   }
 }

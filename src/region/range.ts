@@ -105,10 +105,10 @@ function changedEntries(
   const isWithin = within(range)
   const newest = new Map<string, Uint8Array | null>()
   for (const overlay of overlays) {
-    for (const [id, place] of overlay?.places ?? []) {
-      if (isWithin(id) && !newest.has(id) && !isLeftOut(id))
-        newest.set(id, (overlay as EntryTable).value(place))
-    }
+    overlay?.forEach((place) => {
+      const id = overlay.id(place)
+      if (isWithin(id) && !newest.has(id) && !isLeftOut(id)) newest.set(id, overlay.value(place))
+    })
   }
   // As texts, ids are in the order of the keys.
   const sorted = [...newest].sort(([a], [b]) => (a < b ? -1 : 1))

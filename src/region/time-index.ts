@@ -42,6 +42,7 @@ export interface IndexedPart {
   overlays(): readonly EntryTable[]
   /** What operators see under an id, in the form of the store, whether it is over or not. */
   find(id: string): Uint8Array | null
+  isIn(overlay: EntryTable, id: string): boolean
 }
 
 /** The entries of a region that stand in time, in a store. */
@@ -209,8 +210,9 @@ export class TimeIndex {
   placeWrites(sealed: EntryTable): Write[] {
     const { order, store, prefix } = this.#part
     const writes: Write[] = []
-    for (const [id, at] of sealed.places) {
-      if (id === '') continue
+    sealed.forEach((at) => {
+      const id = sealed.id(at)
+      if (id === '') return
       const value = sealed.value(at)
       const place = value && order.placeOf(id, value)
       if (order.keys !== undefined) {
@@ -223,7 +225,7 @@ export class TimeIndex {
         if (place !== null) writes.push([this.#placeKey(place), NOTHING])
       }
       if (place !== null) this.#writtenMs = Math.min(this.#writtenMs, timeAt(place))
-    }
+    })
     return writes
   }
 
@@ -234,7 +236,7 @@ export class TimeIndex {
   async over(
     sealed: EntryTable,
   ): Promise<{ readonly ids: readonly string[]; readonly places: readonly Write[] }> {
-    const { store, retentionMs, order, indexPrefix } = this.#part
+    const { store, retentionMs, order, indexPrefix, isIn } = this.#part
     const ids: string[] = []
     const places: Write[] = []
     if (retentionMs === undefined) return { ids, places }
@@ -255,7 +257,7 @@ export class TimeIndex {
         break
       }
       const id = order.idOf(place)
-      if (sealed.place(id) === undefined) {
+      if (!isIn(sealed, id)) {
         ids.push(id)
         places.push([key, null])
       } else oldestMs = Math.min(oldestMs, timeMs)

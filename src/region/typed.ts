@@ -34,7 +34,7 @@ export class TypedEntries<K, V> {
   readonly #prefixHash: number
   readonly #key: Codec<K>
   readonly toOrdered: (bytes: Uint8Array) => Uint8Array
-  readonly #fromOrdered: (bytes: Uint8Array) => Uint8Array
+  readonly fromOrdered: (bytes: Uint8Array) => Uint8Array
   /** Of a key in topics, what chooses its partition. */
   readonly partitionBytes: (bytes: Uint8Array) => Uint8Array
   /** Set: keys stand in time, and the one of no bytes is not an entry's: see operator-times.ts. */
@@ -50,7 +50,7 @@ export class TypedEntries<K, V> {
     this.#prefixHash = hashOf(this.prefix)
     this.#key = key
     this.toOrdered = serde.ordered?.toOrdered ?? identity
-    this.#fromOrdered = serde.ordered?.fromOrdered ?? identity
+    this.fromOrdered = serde.ordered?.fromOrdered ?? identity
     this.partitionBytes = serde.partitionBytes ?? identity
     this.timed = timed
     this.places = timed && placesPrefix(name)
@@ -63,11 +63,6 @@ export class TypedEntries<K, V> {
 
   storeKey(ordered: Uint8Array): Uint8Array {
     return storeKey(this.prefix, ordered)
-  }
-
-  /** Of an entry known by its id. */
-  topicKeyOf(id: string): Uint8Array {
-    return this.#fromOrdered(Buffer.from(id, 'latin1'))
   }
 
   /** A record of the region's topic as a write of its store; undefined without a key, which no entry has. */
@@ -112,7 +107,7 @@ export class TypedEntries<K, V> {
   }
 
   decodeOrdered(ordered: Uint8Array): K {
-    return this.#key.decode(this.#fromOrdered(ordered))
+    return this.#key.decode(this.fromOrdered(ordered))
   }
 
   /** Of an entry of a task's own state: that it cannot be read is no fault of the record that asks. Errors: STATE_UNREADABLE. */

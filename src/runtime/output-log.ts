@@ -71,7 +71,8 @@ export class OutputLog {
       at += length
       return this.#bytes.subarray(at - length, at)
     }
-    for (let i = 0; i < this.size; i++) {
+    const { size } = this
+    for (let i = 0; i < size; i++) {
       const key = next(this.#keyLengths[i] as number)
       const value = next(this.#valueLengths[i] as number)
       const headers = this.#headers[i] as readonly Header[]

@@ -449,8 +449,9 @@ export class Task {
   }
 
   /** One dead letter for each operator that found the record late, whatever the number of windows. */
-  #buryLate({ onLate, ...source }: SourceNode | RepartitionNode, input: InputQueue, head: Head): void {
+  #buryLate(source: SourceNode | RepartitionNode, input: InputQueue, head: Head): void {
     if (this.#lateOnes.size === 0) return
+    const { onLate } = source
     if (onLate !== 'drop') {
       for (const late of this.#lateOnes.values())
         this.#bury(onLate.deadLetter, source, input, head, reasonOfLate(late))

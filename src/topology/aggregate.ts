@@ -1,8 +1,7 @@
 /** count, reduce and aggregate: one value per key, each update passed on. */
-import { Change } from './change.ts'
+import { forwardChange } from './change.ts'
 import { type Fold, folding } from './fold.ts'
 import type { NodeHost, Step } from './graph.ts'
-import { fanOut } from './steps.ts'
 
 export interface AggregateOptions {
   readonly region: string
@@ -16,7 +15,7 @@ export interface AggregateOptions {
 export function bindAggregate({ region: regionName, fold }: AggregateOptions) {
   return (host: NodeHost, children: readonly Step[], name: string): Step => {
     const region = host.region(regionName)
-    const next = fanOut(children)
+    const forward = forwardChange(children)
     const folded = folding(name, fold)
     return (record) => {
       const { key, value } = record
@@ -26,7 +25,7 @@ export function bindAggregate({ region: regionName, fold }: AggregateOptions) {
       const result = folded(record, old?.value)
       if (result === null) region.delete(key)
       else region.putAt(key, result, timestamp)
-      return next(record.with(key, new Change(result, old?.value ?? null), timestamp))
+      return forward(record, result, old?.value ?? null, timestamp)
     }
   }
 }

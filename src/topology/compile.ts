@@ -1,6 +1,6 @@
 /** From nodes to one closure per input topic. */
 import { AsyncOperator, callAtTurn, type EarlyCall } from './async-calls.ts'
-import type { Change } from './change.ts'
+import { ofNewValues } from './change.ts'
 import { EntryEvents } from './entry-events.ts'
 import type {
   CallNode,
@@ -35,12 +35,6 @@ export interface CompiledSource {
 
 const emitsChanges = (node: GraphNode): boolean => node.kind === 'operator' && node.emits === 'changes'
 const takesChanges = (node: GraphNode): boolean => node.kind === 'operator' && node.takes === 'changes'
-
-/** What a stream sees of a table's changes. */
-const ofNewValues =
-  (step: Step): Step =>
-  (record) =>
-    step(record.with(record.key, (record.value as Change).newValue))
 
 /** Records without key belong to no task: as in Kafka Streams, they go on only where a join behind takes them. */
 function repartitioned({ keyless }: RepartitionNode, output: Step): Step {

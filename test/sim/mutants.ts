@@ -410,9 +410,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: 'region/range.ts',
-        find: `if (isWithin(id) && !newest.has(id) && !isLeftOut(id))
-        newest.set(id, (overlay as EntryTable).value(place))`,
-        replace: `const value = (overlay as EntryTable).value(place)
+        find: 'if (isWithin(id) && !newest.has(id) && !isLeftOut(id)) newest.set(id, overlay.value(place))',
+        replace: `const value = overlay.value(place)
       if (value !== null && isWithin(id) && !newest.has(id) && !isLeftOut(id)) newest.set(id, value)`,
       },
     ],
