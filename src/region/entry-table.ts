@@ -27,7 +27,7 @@ const GONE = -1
 /** A key in its ordered form. */
 export interface EntryKey {
   readonly orderedKey: Uint8Array
-  /** The same for all tables of a region; 32 bits. */
+  /** The same for all tables of a region: a signed number of 32 bits. */
   readonly hash: number
 }
 

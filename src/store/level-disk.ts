@@ -28,6 +28,8 @@ export function levelDisk(root: string): Disk {
 
 class LevelDisk implements Disk {
   readonly root: string
+  /** By real path: what this process has seen of the stores that it has opened. */
+  readonly #seals = new Map<string, LevelSeal>()
   #texts: Promise<unknown> = Promise.resolve()
   #temporaries = 0
 
@@ -45,7 +47,8 @@ class LevelDisk implements Disk {
     held.add(real)
     try {
       await assertNotHeadless(place)
-      const seal = new LevelSeal(real)
+      const seal = this.#seals.get(real) ?? new LevelSeal(real)
+      this.#seals.set(real, seal)
       const asClosed = await this.#check(real, place, seal)
       const level: ByteLevel = new Level(real, { keyEncoding: 'view', valueEncoding: 'view' })
       await attempt(place, 'open', () => level.open())
@@ -53,7 +56,10 @@ class LevelDisk implements Disk {
         level,
         place,
         asClosed,
-        closed: (isTrusted) => (isTrusted ? this.#seal(real, seal) : Promise.resolve()),
+        closed: async (isTrusted) => {
+          if (isTrusted) await this.#seal(real, seal)
+          else this.#seals.delete(real)
+        },
         released: () => held.delete(real),
       })
     } catch (error) {
@@ -86,6 +92,7 @@ class LevelDisk implements Disk {
       for (let n = 1; ; n++) {
         const aside = asidePath(path, n)
         if (await this.exists(aside)) continue
+        this.#seals.delete(real)
         await attempt(place, 'move aside', async () => {
           await rename(place, this.#place(aside))
           await syncDirectory(dirname(place))

@@ -4,7 +4,7 @@
  *
  * It is not a flag that has to be taken away when the store is opened: the files are others then.
  */
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32c } from '@node-rs/crc32'
 import { liveTables } from './level-manifest.ts'
@@ -15,8 +15,22 @@ const FORMAT = 1
 
 type Mark = readonly [bytes: number, crc: number]
 
-/** A file as it was looked at last. */
-type Marks = Map<string, Mark>
+/** A table that was read, and which file it was then: its inode, and when the file system last saw it change. */
+interface SeenTable {
+  readonly mark: Mark
+  readonly file: string
+}
+
+/** A file as it is now. */
+interface File {
+  readonly file: string
+  /** Whatever changes it from now on changes its time, too. */
+  readonly isSettled: boolean
+}
+type Files = ReadonlyMap<string, File>
+
+/** Any file system tells times apart that are so far apart. */
+const TIME_STEP_NS = 2_000_000_000n
 
 const isTable = (name: string): boolean => /^\d+\.(ldb|sst)$/.test(name)
 
@@ -24,10 +38,14 @@ const isTable = (name: string): boolean => /^\d+\.(ldb|sst)$/.test(name)
 const counts = (name: string): boolean =>
   !['LOG', 'LOG.old', 'LOCK', SEAL_FILE].includes(name) && !name.startsWith('~')
 
-/** Looks at the files of one directory; what it has seen of tables, which never change, it does not read again. */
+/**
+ * Looks at the files of one directory. Tables never change: those that this process has read it does not read again for as
+ * long as they are the same files, so that what a store costs to be closed and opened again does not grow with it. All
+ * else is small, and read each time.
+ */
 export class LevelSeal {
   readonly #directory: string
-  readonly #tables: Marks = new Map()
+  readonly #seen = new Map<string, SeenTable>()
 
   constructor(directory: string) {
     this.#directory = directory
@@ -39,11 +57,13 @@ export class LevelSeal {
     if (sealed === undefined) return false
     const names = await this.#names()
     if (names.length !== sealed.size || names.some((name) => !sealed.has(name))) return false
+    const files = await this.#files(names)
     for (const name of names) {
-      const bytes = await readFile(join(this.#directory, name))
       const [size, crc] = sealed.get(name) as Mark
-      if (bytes.length !== size || crc32c(bytes) !== crc) return false
-      if (isTable(name)) this.#tables.set(name, [size, crc])
+      const known = this.#known(name, files)
+      const mark = known ?? markOf(await this.#bytes(name))
+      if (mark[0] !== size || mark[1] !== crc) return false
+      if (known === undefined) this.#note(name, files, mark)
     }
     return true
   }
@@ -53,26 +73,74 @@ export class LevelSeal {
    * of them, or end the process at an entry that makes no sense.
    */
   async damage(): Promise<string | undefined> {
-    // Of a table that was not finished, or is no longer used, nothing is read.
-    const live = await liveTables(this.#directory)
-    for (const name of await this.#names()) {
-      if (!isTable(name) || !live.has(Number.parseInt(name, 10)) || this.#tables.has(name)) continue
-      const bytes = await readFile(join(this.#directory, name))
-      const damage = damageOf(bytes)
-      if (damage !== undefined) return `${name}: ${damage}`
-      this.#tables.set(name, markOf(bytes))
-    }
-    return undefined
+    return this.#damage(await this.#files(await this.#names()), new Map())
   }
 
   /** The text to keep; undefined when a table is not what LevelDB wrote. After the store was closed. */
   async text(): Promise<string | undefined> {
-    if ((await this.damage()) !== undefined) return undefined
-    const marks: [string, Mark][] = []
-    for (const name of await this.#names()) {
-      marks.push([name, this.#tables.get(name) ?? markOf(await readFile(join(this.#directory, name)))])
+    const names = await this.#names()
+    const files = await this.#files(names)
+    const marks = new Map<string, Mark>()
+    if ((await this.#damage(files, marks)) !== undefined) return undefined
+    for (const name of names) {
+      if (!marks.has(name)) marks.set(name, markOf(await this.#bytes(name)))
     }
-    return `${JSON.stringify({ format: FORMAT, files: Object.fromEntries(marks) })}\n`
+    for (const name of this.#seen.keys()) if (!files.has(name)) this.#seen.delete(name)
+    const sorted = names.map((name) => [name, marks.get(name)])
+    return `${JSON.stringify({ format: FORMAT, files: Object.fromEntries(sorted) })}\n`
+  }
+
+  /** Of the tables that belong to the store; `marks` gets theirs. */
+  async #damage(files: Files, marks: Map<string, Mark>): Promise<string | undefined> {
+    // Of a table that was not finished, or is no longer used, nothing is read.
+    const live = await liveTables(this.#directory)
+    for (const name of files.keys()) {
+      if (!isTable(name) || !live.has(Number.parseInt(name, 10))) continue
+      let mark = this.#known(name, files)
+      if (mark === undefined) {
+        const bytes = await this.#bytes(name)
+        const damage = damageOf(bytes)
+        if (damage !== undefined) return `${name}: ${damage}`
+        mark = markOf(bytes)
+        this.#note(name, files, mark)
+      }
+      marks.set(name, mark)
+    }
+    return undefined
+  }
+
+  /** Of a table that was read, and is the same file still. */
+  #known(name: string, files: Files): Mark | undefined {
+    const seen = this.#seen.get(name)
+    return seen !== undefined && seen.file === files.get(name)?.file ? seen.mark : undefined
+  }
+
+  #note(name: string, files: Files, mark: Mark): void {
+    const at = files.get(name)
+    if (isTable(name) && at?.isSettled) this.#seen.set(name, { mark, file: at.file })
+  }
+
+  #bytes(name: string): Promise<Buffer> {
+    return readFile(join(this.#directory, name))
+  }
+
+  /** Before they are read: a file that changes afterwards is another one. */
+  async #files(names: readonly string[]): Promise<Files> {
+    const wanted = new Set(names)
+    const files = new Map<string, { readonly file: string; readonly ctimeNs: bigint }>()
+    // It is at least as late as when the newest of all files has changed.
+    let nowNs = 0n
+    for (const name of await readdir(this.#directory)) {
+      const { ino, size, ctimeNs } = await stat(join(this.#directory, name), { bigint: true })
+      if (ctimeNs > nowNs) nowNs = ctimeNs
+      if (wanted.has(name)) files.set(name, { file: `${ino} ${size} ${ctimeNs}`, ctimeNs })
+    }
+    return new Map(
+      Array.from(files, ([name, { file, ctimeNs }]) => [
+        name,
+        { file, isSettled: nowNs - ctimeNs >= TIME_STEP_NS },
+      ]),
+    )
   }
 
   async #names(): Promise<string[]> {

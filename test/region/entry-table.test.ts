@@ -15,7 +15,7 @@ const step = fc.record({
 /** Few hashes: many keys share one, or stand in each other's slots. */
 function keyOf(n: number, hashes: number): EntryKey {
   const orderedKey = Buffer.from(NAMES[n] ?? `other ${n}`, 'utf8')
-  return { orderedKey, hash: (n % hashes) * 0x40000000 - 1 }
+  return { orderedKey, hash: ((n % hashes) * 0x40000001) | 0 }
 }
 
 const textOf = (stored: Buffer | null | undefined): string | null | undefined =>

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import {
   chmod,
   cp,
@@ -260,6 +261,53 @@ describe('level disk', () => {
       await store.close()
       expect(await code(() => disk.open('s'))).toBe('STORE_CORRUPT')
     })
+
+    test('also with a table left over, whose number LevelDB takes again', async () => {
+      const { disk, directory } = await lived()
+      const first = await disk.open('s')
+      const numbers = (await readdir(directory)).map((name) => Number(/\d+/.exec(name)?.[0] ?? 0))
+      for (let n = 1; n <= 20; n++) {
+        const name = String(Math.max(...numbers) + n).padStart(6, '0')
+        await writeFile(join(directory, `${name}.ldb`), 'half a tab')
+      }
+      await first.close()
+      const second = await disk.open('s')
+      expect(second.asClosed).toBe(true)
+      for (let n = 0; n < 12; n++) {
+        await second.write([[text(`large-${n}`), randomBytes(1 << 20)]])
+      }
+      await second.close()
+      const third = await disk.open('s')
+      expect(third.asClosed).toBe(true)
+      await third.close()
+    })
+
+    test.runIf(existsSync('/proc/self/io'))(
+      'what it has read of tables a process does not read again, unless they have changed',
+      async () => {
+        const { disk, directory } = await lived()
+        const large = await disk.open('s')
+        for (let n = 0; n < 12; n++) {
+          await large.write([[text(`large-${n}`), randomBytes(1 << 20)]])
+        }
+        await large.close()
+        const readBytes = async (): Promise<number> =>
+          Number(/^rchar: (\d+)$/m.exec(await readFile('/proc/self/io', 'utf8'))?.[1])
+        const readToOpen = async (): Promise<number> => {
+          const before = await readBytes()
+          const store = await disk.open('s')
+          expect(store.asClosed).toBe(true)
+          await store.close()
+          return (await readBytes()) - before
+        }
+        expect(await readToOpen()).toBeGreaterThan(10 << 20)
+        // Once they are older than any file system's step of time.
+        await expect.poll(readToOpen, { interval: 300 }).toBeLessThan(6 << 20)
+        const [table] = (await filesOf(directory, /\.ldb$/)).sort()
+        await flip(table as string, 800)
+        expect(await code(() => disk.open('s'))).toBe('STORE_CORRUPT')
+      },
+    )
 
     test('damage to a table that LevelDB no longer needs is none', async () => {
       const { disk, directory } = await lived()
