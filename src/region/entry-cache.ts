@@ -9,6 +9,7 @@
  * full together, they become the old ones, and the old ones before go as a whole.
  */
 import { type EntryKey, EntryTable } from './entry-table.ts'
+import { KeyDirectory } from './key-directory.ts'
 
 /** What a key takes beside its entries, roughly. */
 const INDEX_BYTES = 24
@@ -44,6 +45,8 @@ export class EntryCaches {
 export class EntryCache {
   readonly #spend: (bytes: number) => void
   readonly #closed: () => void
+  /** Of a region whose entries stand in time: it shares the room. */
+  readonly keys: KeyDirectory
   #young = new EntryTable()
   #old = new EntryTable()
 
@@ -51,6 +54,7 @@ export class EntryCache {
   constructor(spend: (bytes: number) => void, closed: () => void) {
     this.#spend = spend
     this.#closed = closed
+    this.keys = new KeyDirectory(spend)
   }
 
   /** In the form of the store; null where there is nothing under the key. Undefined: not known. */
@@ -85,6 +89,7 @@ export class EntryCache {
   age(): void {
     this.#old = this.#young
     this.#young = new EntryTable()
+    this.keys.age()
   }
 
   close(): void {

@@ -5,8 +5,9 @@
 
 /** Of one key: those that came first are forgotten. */
 const IDS_MAX = 256
-/** Then the keys that were not asked for lately are forgotten. */
-const YOUNG_KEYS_MAX = 5_000
+/** What a key takes beside its text and its ids, roughly; and an id beside its own. */
+const KEY_BYTES = 200
+const ID_BYTES = 40
 
 interface Known {
   /** All from here on. */
@@ -16,8 +17,14 @@ interface Known {
 }
 
 export class KeyDirectory {
+  readonly #spend: (bytes: number) => void
   #young = new Map<string, Known>()
   #old = new Map<string, Known>()
+
+  /** `spend` is told what it takes; when there is no room for more, it is aged. */
+  constructor(spend: (bytes: number) => void) {
+    this.#spend = spend
+  }
 
   /** Undefined: not known from there on. */
   ids(key: string, from: string): readonly string[] | undefined {
@@ -40,9 +47,11 @@ export class KeyDirectory {
     if (found === isThere) return
     if (isThere) ids.splice(at, 0, id)
     else ids.splice(at, 1)
-    if (ids.length <= IDS_MAX) return
-    ids.splice(0, IDS_MAX / 2)
-    known.from = ids[0] as string
+    if (ids.length > IDS_MAX) {
+      ids.splice(0, IDS_MAX / 2)
+      known.from = ids[0] as string
+    }
+    if (isThere) this.#spend(ID_BYTES + id.length)
   }
 
   forget(key: string): void {
@@ -58,10 +67,14 @@ export class KeyDirectory {
     return old
   }
 
-  #keep(key: string, known: Known): void {
-    this.#young.set(key, known)
-    if (this.#young.size <= YOUNG_KEYS_MAX) return
+  /** Keys that were not asked for since the last time are forgotten. */
+  age(): void {
     this.#old = this.#young
     this.#young = new Map()
+  }
+
+  #keep(key: string, known: Known): void {
+    this.#young.set(key, known)
+    this.#spend(KEY_BYTES + key.length + known.ids.length * (ID_BYTES + (known.ids[0]?.length ?? 0)))
   }
 }

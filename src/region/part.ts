@@ -10,7 +10,7 @@ import { DruseError } from '../errors.ts'
 import type { Store, Write } from '../ports.ts'
 import { Windowed } from '../serde/windowed.ts'
 import type { FoundEntry, KeyRange, TimeOrderedRegion } from './definition.ts'
-import type { EntryCache } from './entry-cache.ts'
+import { type EntryCache, EntryCaches } from './entry-cache.ts'
 import { type EntryKey, EntryTable, idOf, type Place } from './entry-table.ts'
 import { type Fingerprint, OF_NOTHING, RunningFingerprint } from './fingerprint.ts'
 import { entryCheck, readCheck, readStoreValue, STORE_HEAD_BYTES } from './layout.ts'
@@ -21,6 +21,9 @@ import type { TypedEntries } from './typed.ts'
 
 /** Of a record in a batch: lengths, deltas and the batch's own head, generously. */
 const RECORD_OVERHEAD_BYTES = 128
+
+/** What is known of the keys of a part without a cache, roughly. */
+const KEYS_BYTES_MAX = 1 << 20
 
 /** Under it stand the times of the operators. */
 const TIMES_ID = ''
@@ -460,6 +463,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
       prefix,
       indexPrefix: places,
       times: this.times,
+      keys: (this.#cache ?? new EntryCaches(KEYS_BYTES_MAX).open()).keys,
       overlays: () => [this.#current, this.#sealed].filter((overlay) => overlay !== undefined),
       find: (id) => this.#lookUp(this.#bytesOf(id)),
       isIn: (overlay, id) => overlay.place(this.#bytesOf(id)) !== undefined,

@@ -13,7 +13,7 @@
  */
 import type { Store, Write } from '../ports.ts'
 import { type EntryTable, idOf } from './entry-table.ts'
-import { KeyDirectory } from './key-directory.ts'
+import type { KeyDirectory } from './key-directory.ts'
 import { afterPrefix, readStoreValue, storeKey } from './layout.ts'
 import { FORGOTTEN_SLOT, NEWEST_SLOT, type OperatorTimes } from './operator-times.ts'
 import { clearRange } from './range.ts'
@@ -38,6 +38,7 @@ export interface IndexedPart {
   readonly prefix: Uint8Array
   readonly retentionMs: number | undefined
   readonly times: OperatorTimes
+  readonly keys: KeyDirectory
   /** From the newest to the oldest. */
   overlays(): readonly EntryTable[]
   /** What operators see under an id, in the form of the store, whether it is over or not. */
@@ -83,7 +84,7 @@ export function isOver(
 
 export class TimeIndex {
   readonly #part: IndexedPart
-  readonly #directory = new KeyDirectory()
+  readonly #directory: KeyDirectory
   /** No entry that is pending has an earlier time. */
   #dueMs = Number.NEGATIVE_INFINITY
   /** No entry in the store has an earlier time; nor has one that is being written there. */
@@ -96,6 +97,7 @@ export class TimeIndex {
 
   constructor(part: IndexedPart) {
     this.#part = part
+    this.#directory = part.keys
     this.#committedNewestMs = part.times.at(NEWEST_SLOT)
     this.#sealedNewestMs = this.#committedNewestMs
   }

@@ -122,6 +122,22 @@ describe('the room of caches', () => {
     }
   })
 
+  test('is also what is known of the entries under keys', () => {
+    const cache = new EntryCaches(100_000).open()
+    const knows = (i: number): boolean => cache.keys.ids(`key-${i}`, 'a') !== undefined
+    const count = (): number => Array.from({ length: 2_000 }, (_, i) => knows(i)).filter(Boolean).length
+    for (let i = 0; i < 2_000; i++) cache.keys.learn(`key-${i}`, 'a', ['a', 'b'])
+    expect(count()).toBeGreaterThan(100)
+    expect(count()).toBeLessThan(100_000 / 280)
+    expect(knows(1_999)).toBe(true)
+    // Ids that come to a key count as well.
+    for (let n = 0; n < 5_000; n++) cache.keys.written('key-1999', `c${n % 200}`, n % 400 < 200)
+    expect(count()).toBe(1)
+    cache.learn(key('rare'), VALUE)
+    for (let i = 0; i < 2_000; i++) cache.keys.learn(`key-${i}`, 'a', ['a', 'b'])
+    expect(cache.get(key('rare'))).toBeUndefined()
+  })
+
   test('is shared by all caches, until they are closed', () => {
     const caches = new EntryCaches(100_000)
     const [a, b] = [caches.open(), caches.open()]
