@@ -97,4 +97,12 @@ describe('README', () => {
       .filter((link) => !(link.startsWith('#') ? headings.has(link.slice(1)) : existsSync(join(root, link))))
     expect(broken).toEqual([])
   })
+
+  test('every test that it names is one', async () => {
+    const named = Array.from(readme.matchAll(/\]\((test\/[^)]+\.test\.ts)\): “([^”]+)”/g))
+    expect(named.length).toBeGreaterThan(10)
+    for (const [, file = '', name = ''] of named) {
+      expect(await readFile(join(root, file), 'utf8'), name).toContain(name)
+    }
+  })
 })
