@@ -376,6 +376,23 @@ describe('after a restart', () => {
     })
   }
 
+  test('of a process that was killed, its state is used: only what it lacks is replayed', async () => {
+    await begin(1)
+    await stage.say('in', ...KEYS.map((key) => [key, '1'] as const))
+    const first = await stage.run(keeping('persistent'))
+    await stage.drained(keeping('persistent'))
+    await expect.poll(() => first.app.region(LASTS).get('k00')).toBe('1')
+    first.crash()
+    const progress: RestoreProgress[] = []
+    const second = await stage.run(keeping('persistent'), {
+      disk: first.disk,
+      onRestore: (p) => progress.push(p),
+    })
+    for (const { from } of progress) expect(from).toBeGreaterThan(0)
+    expect(await all(second.app.region(LASTS).range())).toEqual(KEYS.map((key) => [key, '1']))
+    expect(await first.disk.exists('tasks/in-0.aside-1')).toBe(false)
+  })
+
   test('Avro values of an older schema are read, though the registry tells old schemas no more; none is registered again', async () => {
     const file = memoryDisk()
     const registry = localRegistry(file)
