@@ -1,8 +1,8 @@
 import { DruseError } from '../errors.ts'
-import { type Buffered, bufferedKey, bufferedValue } from '../region/buffered.ts'
 import type { Region } from '../region/definition.ts'
 import { ORDER_BY_VALUES } from '../region/time-order.ts'
 import type { Windowed } from '../serde/windowed.ts'
+import { type Buffered, bufferedKey, bufferedValue } from '../topology/buffered.ts'
 import {
   bindSuppress,
   type SuppressUntilTimeLimit,

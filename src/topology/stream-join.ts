@@ -7,9 +7,9 @@
  * not found any more. A late record is joined with what the other side still has.
  */
 import type { TimeOrderedRegion } from '../region/definition.ts'
-import { type JoinKey, NUMBER_MAX, type PendingKey, type PendingValue } from '../region/join-keys.ts'
 import { FIRST_OPERATOR_SLOT } from '../region/operator-times.ts'
 import type { NodeHost, Step } from './graph.ts'
+import { type JoinKey, NUMBER_MAX, type PendingKey, type PendingValue } from './join-keys.ts'
 import type { JoinWindows } from './join-windows.ts'
 import { StreamRecord } from './record.ts'
 import { fanOut, forwardEach, operatorFailed } from './steps.ts'

@@ -3,10 +3,10 @@
  * All as in Kafka Streams 4.1, but for the old value of what is passed on: it is the one that was passed on before.
  */
 import { DruseError } from '../errors.ts'
-import type { Buffered } from '../region/buffered.ts'
 import type { TimeOrderedRegion } from '../region/definition.ts'
 import { FIRST_OPERATOR_SLOT } from '../region/operator-times.ts'
 import type { Windowed } from '../serde/windowed.ts'
+import type { Buffered } from './buffered.ts'
 import { Change } from './change.ts'
 import type { NodeHost, Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'

@@ -2,7 +2,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { int64, type Store, string, Windowed } from '../../src/index.ts'
-import { type Buffered, bufferedKey, bufferedValue } from '../../src/region/buffered.ts'
 import type { TimedEntries } from '../../src/region/definition.ts'
 import { EntryCaches } from '../../src/region/entry-cache.ts'
 import type { EntryTable } from '../../src/region/entry-table.ts'
@@ -11,6 +10,7 @@ import type { RegionPart } from '../../src/region/part.ts'
 import { placeAnew } from '../../src/region/time-index.ts'
 import { ORDER_BY_VALUES, orderByKeys } from '../../src/region/time-order.ts'
 import { WINDOW_KEYS, windowStoreKey } from '../../src/region/timed-keys.ts'
+import { type Buffered, bufferedKey, bufferedValue } from '../../src/topology/buffered.ts'
 import { all, apply, BODIES, type Bodies, entriesOf, partOf } from './parts.ts'
 
 const RETENTION_MS = 30

@@ -8,8 +8,8 @@
  * at which its window ends, which differs by side; the right side (0) comes before the left one (1).
  */
 import type { Codec, Serde } from '../ports.ts'
+import { orderedTimedKeys, WINDOW_KEYS } from '../region/timed-keys.ts'
 import { readTime, writeTime } from '../serde/time-bytes.ts'
-import { orderedTimedKeys, WINDOW_KEYS } from './timed-keys.ts'
 
 export interface JoinKey<K = unknown> {
   readonly key: K
