@@ -38,8 +38,10 @@ export type {
   Wire,
 } from './ports.ts'
 export type {
+  FetchOptions,
   GlobalRegion,
   KeyRange,
+  PrefixOptions,
   ReadableRegion,
   Region,
   WindowReads,

@@ -65,7 +65,15 @@ export interface ReadableRegion<K, V> {
    */
   range(bounds?: KeyRange<K>): AsyncIterable<readonly [key: K, value: V]>
   /** Entries whose key, as bytes, begins with the bytes of `prefix`. For string and bytes keys. */
-  prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]>
+  prefix(prefix: K, options?: PrefixOptions): AsyncIterable<readonly [key: K, value: V]>
+}
+
+/** See `KeyRange`. */
+export type PrefixOptions = Pick<KeyRange<unknown>, 'reverse' | 'limit'>
+
+export interface FetchOptions {
+  /** From the last window to the first. Default false. */
+  readonly reverse?: boolean
 }
 
 /** What a region of windows or sessions has beside. */
@@ -74,7 +82,18 @@ export interface WindowReads<K, V> {
    * The windows of a key that begin in this stretch of time, both ends included, in the order of time; of sessions, those
    * that have any of it.
    */
-  fetch(key: K, fromMs: number, toMs: number): AsyncIterable<readonly [key: Windowed<K>, value: V]>
+  fetch(
+    key: K,
+    fromMs: number,
+    toMs: number,
+    options?: FetchOptions,
+  ): AsyncIterable<readonly [key: Windowed<K>, value: V]>
+  /** The same of all keys, in the order of the region. Goes through all entries. */
+  fetchAll(
+    fromMs: number,
+    toMs: number,
+    options?: FetchOptions,
+  ): AsyncIterable<readonly [key: Windowed<K>, value: V]>
 }
 
 export type WindowReadsOf<K, V> = K extends Windowed<infer I> ? WindowReads<I, V> : unknown

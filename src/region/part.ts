@@ -9,7 +9,7 @@
 import { DruseError } from '../errors.ts'
 import type { Store, Write } from '../ports.ts'
 import { Windowed } from '../serde/windowed.ts'
-import type { FoundEntry, KeyRange, TimeOrderedRegion } from './definition.ts'
+import type { FetchOptions, FoundEntry, KeyRange, PrefixOptions, TimeOrderedRegion } from './definition.ts'
 import { type EntryCache, EntryCaches } from './entry-cache.ts'
 import { type EntryKey, EntryTable, idOf, type Place } from './entry-table.ts'
 import { type Fingerprint, OF_NOTHING, RunningFingerprint } from './fingerprint.ts'
@@ -162,13 +162,27 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
     return this.#read(this.#entries.byteRange(bounds), [this.#current, this.#sealed], this.#isOver)
   }
 
-  prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#read(this.#entries.prefixRange(prefix), [this.#current, this.#sealed], this.#isOver)
+  prefix(prefix: K, options?: PrefixOptions): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#read(this.#entries.prefixRange(prefix, options), [this.#current, this.#sealed], this.#isOver)
   }
 
-  fetch(key: unknown, fromMs: number, toMs: number): AsyncIterable<readonly [key: K, value: V]> {
-    const range = this.#entries.windowRange(key, fromMs, toMs)
-    return this.#begunBy(toMs, this.#read(range, [this.#current, this.#sealed], this.#isOver))
+  fetch(
+    key: unknown,
+    fromMs: number,
+    toMs: number,
+    options?: FetchOptions,
+  ): AsyncIterable<readonly [key: K, value: V]> {
+    const range = this.#entries.windowRange(key, fromMs, toMs, options)
+    const found = this.#read(range, [this.#current, this.#sealed], this.#isOver)
+    return this.#entries.windowsOf(key, found, fromMs, toMs)
+  }
+
+  fetchAll(
+    fromMs: number,
+    toMs: number,
+    options: FetchOptions = {},
+  ): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#entries.inTime(this.range(options), fromMs, toMs)
   }
 
   bytesUnder(key: K): number {
@@ -331,21 +345,26 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
     return this.#readCommitted(this.#entries.byteRange(bounds))
   }
 
-  committedPrefix(prefix: K): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#readCommitted(this.#entries.prefixRange(prefix))
+  committedPrefix(prefix: K, options?: PrefixOptions): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#readCommitted(this.#entries.prefixRange(prefix, options))
   }
 
-  committedFetch(key: unknown, fromMs: number, toMs: number): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#begunBy(toMs, this.#readCommitted(this.#entries.windowRange(key, fromMs, toMs)))
-  }
-
-  async *#begunBy(
+  committedFetch(
+    key: unknown,
+    fromMs: number,
     toMs: number,
-    windows: AsyncIterable<readonly [key: K, value: V]>,
-  ): AsyncGenerator<readonly [key: K, value: V]> {
-    for await (const entry of windows) {
-      if ((entry[0] as Windowed).windowStart <= toMs) yield entry
-    }
+    options?: FetchOptions,
+  ): AsyncIterable<readonly [key: K, value: V]> {
+    const found = this.#readCommitted(this.#entries.windowRange(key, fromMs, toMs, options))
+    return this.#entries.windowsOf(key, found, fromMs, toMs)
+  }
+
+  committedFetchAll(
+    fromMs: number,
+    toMs: number,
+    options: FetchOptions = {},
+  ): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#entries.inTime(this.committedRange(options), fromMs, toMs)
   }
 
   #keyBytes(key: K): KeyBytes {

@@ -1,7 +1,6 @@
 /** A replicated region: operators and queries read what this process has loaded. */
 import type { Store } from '../ports.ts'
-import type { Windowed } from '../serde/windowed.ts'
-import type { KeyRange, ReadableRegion } from './definition.ts'
+import type { FetchOptions, KeyRange, PrefixOptions, ReadableRegion } from './definition.ts'
 import { idOf } from './entry-table.ts'
 import { readStoreValue } from './layout.ts'
 import { NEWEST_SLOT, OperatorTimes } from './operator-times.ts'
@@ -33,15 +32,27 @@ export class RegionReplica<K = unknown, V = unknown> implements ReadableRegion<K
     return this.#read(this.#entries.byteRange(bounds))
   }
 
-  prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#read(this.#entries.prefixRange(prefix))
+  prefix(prefix: K, options?: PrefixOptions): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#read(this.#entries.prefixRange(prefix, options))
   }
 
   /** See `WindowReads`. */
-  async *fetch(key: unknown, fromMs: number, toMs: number): AsyncGenerator<readonly [key: K, value: V]> {
-    for await (const entry of this.#read(this.#entries.windowRange(key, fromMs, toMs))) {
-      if ((entry[0] as Windowed).windowStart <= toMs) yield entry
-    }
+  fetch(
+    key: unknown,
+    fromMs: number,
+    toMs: number,
+    options?: FetchOptions,
+  ): AsyncIterable<readonly [key: K, value: V]> {
+    const found = this.#read(this.#entries.windowRange(key, fromMs, toMs, options))
+    return this.#entries.windowsOf(key, found, fromMs, toMs)
+  }
+
+  fetchAll(
+    fromMs: number,
+    toMs: number,
+    options: FetchOptions = {},
+  ): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#entries.inTime(this.range(options), fromMs, toMs)
   }
 
   #stored(key: K): Uint8Array | undefined {

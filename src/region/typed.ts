@@ -3,7 +3,7 @@ import { DruseError } from '../errors.ts'
 import type { Codec, Serde, Store, Write } from '../ports.ts'
 import { Windowed } from '../serde/windowed.ts'
 import { hashOf } from './check.ts'
-import type { KeyRange, TimedEntries } from './definition.ts'
+import type { FetchOptions, KeyRange, PrefixOptions, TimedEntries } from './definition.ts'
 import {
   afterPrefix,
   entryHash,
@@ -154,25 +154,60 @@ export class TypedEntries<K, V> {
   }
 
   /** Where the windows of a key that begin in a stretch of time lie; of sessions, those that end in it or later. */
-  windowRange(key: unknown, fromMs: number, toMs: number): ByteRange {
+  windowRange(key: unknown, fromMs: number, toMs: number, { reverse = false }: FetchOptions = {}): ByteRange {
+    // Keys of several windows lie in between those of one.
+    if (this.timed === undefined) return this.byteRange({ reverse })
     const lastMs = this.isOfSessions ? Number.MAX_SAFE_INTEGER : toMs
     const first = new Windowed(key, this.isOfSessions ? 0 : Math.max(0, fromMs), Math.max(0, fromMs))
-    return this.byteRange({ gte: first as K, lte: new Windowed(key, lastMs, lastMs) as K })
+    return this.byteRange({ gte: first as K, lte: new Windowed(key, lastMs, lastMs) as K, reverse })
+  }
+
+  /** Of these entries, the windows that begin in a stretch of time; of sessions, those that have any of it. */
+  async *inTime(
+    entries: AsyncIterable<readonly [key: K, value: V]>,
+    fromMs: number,
+    toMs: number,
+  ): AsyncGenerator<readonly [key: K, value: V]> {
+    for await (const entry of entries) {
+      const { windowStart, windowEnd } = entry[0] as Windowed
+      const lastMs = this.isOfSessions ? windowEnd : windowStart
+      if (windowStart <= toMs && lastMs >= fromMs) yield entry
+    }
+  }
+
+  /** The same of one key, of what lies in its `windowRange`. */
+  async *windowsOf(
+    key: unknown,
+    entries: AsyncIterable<readonly [key: K, value: V]>,
+    fromMs: number,
+    toMs: number,
+  ): AsyncGenerator<readonly [key: K, value: V]> {
+    for await (const entry of this.inTime(entries, fromMs, toMs)) {
+      if (this.timed !== undefined) yield entry
+      else {
+        const { windowStart, windowEnd } = entry[0] as Windowed
+        const own = this.encodeKey(new Windowed(key, windowStart, windowEnd) as K)
+        if (Buffer.compare(own, this.encodeKey(entry[0])) === 0) yield entry
+      }
+    }
   }
 
   get isOfSessions(): boolean {
     return this.timed?.order.keys === SESSION_KEYS
   }
 
-  prefixRange(prefix: K): ByteRange {
+  prefixRange(
+    prefix: K,
+    { reverse = false, limit = Number.POSITIVE_INFINITY }: PrefixOptions = {},
+  ): ByteRange {
     const from = this.toOrdered(this.encodeKey(prefix))
     return {
       from,
       fromInclusive: true,
       to: afterPrefix(from),
       toInclusive: false,
-      reverse: false,
-      limit: Number.POSITIVE_INFINITY,
+      reverse,
+      limit,
     }
   }
 }

@@ -1,5 +1,5 @@
 /** A region whose writes are told to somebody, each as it takes effect. */
-import type { FoundEntry, KeyRange, TimeOrderedRegion, WindowReads } from './definition.ts'
+import type { FoundEntry, KeyRange, PrefixOptions, TimeOrderedRegion, WindowReads } from './definition.ts'
 import type { OperatorTimes } from './operator-times.ts'
 
 /** An entry as read back from the region: what an operator does to an object later does not change it. */
@@ -54,13 +54,19 @@ export class WatchedRegion<K = unknown, V = unknown> implements TimeOrderedRegio
     return this.#region.range(bounds)
   }
 
-  prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]> {
-    return this.#region.prefix(prefix)
+  prefix(prefix: K, options?: PrefixOptions): AsyncIterable<readonly [key: K, value: V]> {
+    return this.#region.prefix(prefix, options)
   }
 
   /** Only of a region of windows. */
-  fetch(key: unknown, fromMs: number, toMs: number): AsyncIterable<readonly [key: unknown, value: V]> {
-    return (this.#region as unknown as WindowReads<unknown, V>).fetch(key, fromMs, toMs)
+  fetch(...of: Parameters<WindowReads<unknown, V>['fetch']>): ReturnType<WindowReads<unknown, V>['fetch']> {
+    return (this.#region as unknown as WindowReads<unknown, V>).fetch(...of)
+  }
+
+  fetchAll(
+    ...of: Parameters<WindowReads<unknown, V>['fetchAll']>
+  ): ReturnType<WindowReads<unknown, V>['fetchAll']> {
+    return (this.#region as unknown as WindowReads<unknown, V>).fetchAll(...of)
   }
 
   get times(): OperatorTimes {

@@ -2,7 +2,7 @@
 import { DruseError } from '../errors.ts'
 import { partitionFor } from '../kafka/partitioner.ts'
 import type { Serde } from '../ports.ts'
-import type { AnyRegion, KeyRange, WindowReadsOf } from '../region/definition.ts'
+import type { AnyRegion, FetchOptions, KeyRange, PrefixOptions, WindowReadsOf } from '../region/definition.ts'
 import type { RegionPart } from '../region/part.ts'
 import type { TypedEntries } from '../region/typed.ts'
 import { Windowed } from '../serde/windowed.ts'
@@ -20,7 +20,7 @@ export interface CommittedRegion<K, V> {
   /** In key order, over the parts that run in this process. Errors: OPTION_INVALID when both `gt` and `gte`, or both `lt` and `lte`, are given. */
   range(bounds?: KeyRange<K>): AsyncIterable<readonly [key: K, value: V]>
   /** As `range`, of keys whose bytes begin with those of `prefix`. */
-  prefix(prefix: K): AsyncIterable<readonly [key: K, value: V]>
+  prefix(prefix: K, options?: PrefixOptions): AsyncIterable<readonly [key: K, value: V]>
 }
 
 export type Committed<R extends AnyRegion> = CommittedRegion<KeyOf<R>, ValueOf<R>> &
@@ -41,7 +41,9 @@ export function committedRegion<R extends AnyRegion>(
     return {
       get: async (key: unknown) => replica.get(key),
       range: (bounds?: KeyRange<unknown>) => replica.range(bounds),
-      prefix: (prefix: unknown) => replica.prefix(prefix),
+      prefix: (prefix: unknown, options?: PrefixOptions) => replica.prefix(prefix, options),
+      fetch: (...of: Parameters<typeof replica.fetch>) => replica.fetch(...of),
+      fetchAll: (...of: Parameters<typeof replica.fetchAll>) => replica.fetchAll(...of),
     } as unknown as Committed<R>
   }
   return new PartitionedQuery(region.name, surroundings, worker) as unknown as Committed<R>
@@ -75,7 +77,12 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
   }
 
   /** Errors: REGION_UNAVAILABLE when the key's part is not running in this process, now; when the first entry is asked for. */
-  async *fetch(key: unknown, fromMs: number, toMs: number): AsyncGenerator<readonly [unknown, unknown]> {
+  async *fetch(
+    key: unknown,
+    fromMs: number,
+    toMs: number,
+    options?: FetchOptions,
+  ): AsyncGenerator<readonly [unknown, unknown]> {
     const bytes = this.#entries.partitionBytes(this.#entries.encodeKey(new Windowed(key, fromMs, fromMs)))
     const partitions =
       this.#keyPartitions === undefined
@@ -84,7 +91,7 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
     for (const partition of partitions) {
       const part = this.#part(partition)
       if (part === undefined) throw this.#unavailable(partition)
-      yield* part.committedFetch(key, fromMs, toMs)
+      yield* part.committedFetch(key, fromMs, toMs, options)
     }
   }
 
@@ -115,9 +122,18 @@ class PartitionedQuery implements CommittedRegion<unknown, unknown> {
     return this.#merge(reads, bounds.reverse === true, bounds.limit ?? Number.POSITIVE_INFINITY)
   }
 
-  prefix(prefix: unknown): AsyncIterable<readonly [unknown, unknown]> {
-    const reads = this.#parts.map((part) => part.committedPrefix(prefix))
-    return this.#merge(reads, false, Number.POSITIVE_INFINITY)
+  prefix(prefix: unknown, options: PrefixOptions = {}): AsyncIterable<readonly [unknown, unknown]> {
+    const reads = this.#parts.map((part) => part.committedPrefix(prefix, options))
+    return this.#merge(reads, options.reverse === true, options.limit ?? Number.POSITIVE_INFINITY)
+  }
+
+  fetchAll(
+    fromMs: number,
+    toMs: number,
+    options: FetchOptions = {},
+  ): AsyncIterable<readonly [unknown, unknown]> {
+    const reads = this.#parts.map((part) => part.committedFetchAll(fromMs, toMs, options))
+    return this.#merge(reads, options.reverse === true, Number.POSITIVE_INFINITY)
   }
 
   get #parts(): RegionPart[] {

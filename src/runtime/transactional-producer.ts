@@ -36,6 +36,8 @@ export interface ProducedRecord<K, V> {
 interface Target {
   readonly key: Codec<unknown>
   readonly value: Codec<unknown>
+  /** Of a key's bytes: what chooses the partition. */
+  partitionBytes(key: Uint8Array): Uint8Array
   readonly partitions: number
   readonly maxBatchBytes: number
 }
@@ -93,6 +95,7 @@ export class TransactionalProducer {
     this.#targets.set(topic, {
       key: (await serdes.key.open({ topic, part: 'key', registry, writes: true })) as Codec<unknown>,
       value: (await serdes.value.open({ topic, part: 'value', registry, writes: true })) as Codec<unknown>,
+      partitionBytes: (bytes) => serdes.key.partitionBytes?.(bytes) ?? bytes,
       partitions: found.partitions,
       maxBatchBytes: Number(found.configs['max.message.bytes'] ?? MESSAGE_BYTES_MAX),
     })
@@ -148,7 +151,10 @@ export class TransactionalProducer {
     const keyBytes = key === null ? null : target.key.encode(key)
     const valueBytes = value === null ? null : target.value.encode(value)
     const { partitions, maxBatchBytes } = target
-    const partition = keyBytes === null ? this.#roundRobin++ % partitions : partitionFor(keyBytes, partitions)
+    const partition =
+      keyBytes === null
+        ? this.#roundRobin++ % partitions
+        : partitionFor(target.partitionBytes(keyBytes), partitions)
     batches.add({ topic, partition }, maxBatchBytes, timestamp, keyBytes, valueBytes, headers)
   }
 }

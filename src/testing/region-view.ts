@@ -45,12 +45,16 @@ export class RegionView implements CommittedRegion<unknown, unknown> {
     yield* await this.#read((replica) => entriesOf(replica.range(bounds)))
   }
 
-  async *prefix(prefix: unknown) {
-    yield* await this.#read((replica) => entriesOf(replica.prefix(prefix)))
+  async *prefix(...of: Parameters<RegionReplica['prefix']>) {
+    yield* await this.#read((replica) => entriesOf(replica.prefix(...of)))
   }
 
-  async *fetch(key: unknown, fromMs: number, toMs: number) {
-    yield* await this.#read((replica) => entriesOf(replica.fetch(key, fromMs, toMs)))
+  async *fetch(...of: Parameters<RegionReplica['fetch']>) {
+    yield* await this.#read((replica) => entriesOf(replica.fetch(...of)))
+  }
+
+  async *fetchAll(...of: Parameters<RegionReplica['fetchAll']>) {
+    yield* await this.#read((replica) => entriesOf(replica.fetchAll(...of)))
   }
 
   #read<T>(look: (replica: RegionReplica) => Promise<T>): Promise<T> {

@@ -129,7 +129,8 @@ export class TestInputTopic<K, V> {
   }
 
   #partitionOf(key: Uint8Array | null, partitions: number): number {
-    return key === null ? this.#roundRobin++ % partitions : partitionFor(key, partitions)
+    if (key === null) return this.#roundRobin++ % partitions
+    return partitionFor(this.#options.key.partitionBytes?.(key) ?? key, partitions)
   }
 
   #now(): number {

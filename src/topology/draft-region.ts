@@ -1,9 +1,17 @@
 /** A region as a call sees it that is made before its record's turn: what it writes takes effect when that has come. */
 import { DruseError } from '../errors.ts'
-import type { KeyRange, TimedRegion, WindowReads, WritableRegion } from '../region/definition.ts'
+import type {
+  KeyRange,
+  PrefixOptions,
+  TimedRegion,
+  WindowReads,
+  WritableRegion,
+} from '../region/definition.ts'
 import { isSameKey } from '../serde/same-key.ts'
 
-/** Reads see the call's own writes by `get` and `has`; `range`, `prefix` and `fetch` see what is in effect. */
+type Windows = WindowReads<unknown, unknown>
+
+/** Reads see the call's own writes by `get` and `has`; `range`, `prefix`, `fetch` and `fetchAll` see what is in effect. */
 export class DraftRegion implements WritableRegion<unknown, unknown> {
   readonly #region: TimedRegion<unknown, unknown>
   readonly #operator: string
@@ -31,15 +39,20 @@ export class DraftRegion implements WritableRegion<unknown, unknown> {
     return this.#region.range(bounds)
   }
 
-  prefix(prefix: unknown): AsyncIterable<readonly [key: unknown, value: unknown]> {
+  prefix(prefix: unknown, options?: PrefixOptions): AsyncIterable<readonly [key: unknown, value: unknown]> {
     this.#check()
-    return this.#region.prefix(prefix)
+    return this.#region.prefix(prefix, options)
   }
 
   /** Only of a region of windows. */
-  fetch(key: unknown, fromMs: number, toMs: number): AsyncIterable<readonly [key: unknown, value: unknown]> {
+  fetch(...of: Parameters<Windows['fetch']>): ReturnType<Windows['fetch']> {
     this.#check()
-    return (this.#region as unknown as WindowReads<unknown, unknown>).fetch(key, fromMs, toMs)
+    return (this.#region as unknown as Windows).fetch(...of)
+  }
+
+  fetchAll(...of: Parameters<Windows['fetchAll']>): ReturnType<Windows['fetchAll']> {
+    this.#check()
+    return (this.#region as unknown as Windows).fetchAll(...of)
   }
 
   put(key: unknown, value: unknown): void {

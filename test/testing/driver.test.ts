@@ -1,6 +1,16 @@
 /** The test driver for users: records in and out, regions, time. */
 import { describe, expect, test } from 'vitest'
-import { avro, bytes, json, localRegistry, memoryDisk, string, Topology } from '../../src/index.ts'
+import {
+  avro,
+  bytes,
+  json,
+  localRegistry,
+  memoryDisk,
+  string,
+  Topology,
+  timeWindowed,
+  Windowed,
+} from '../../src/index.ts'
 import { partitionFor } from '../../src/kafka/partitioner.ts'
 import { TestDriver } from '../../src/testing/index.ts'
 import { entriesOf, figures, strings, sums, words } from './topologies.ts'
@@ -58,6 +68,21 @@ describe('what is piped in', () => {
     const all = await driver.createOutputTopic('in', strings).readRecordsToList()
     const inTurn = all.filter(({ key }) => key === null)
     expect(inTurn.map(({ value, partition }) => Number(value) % 4 === partition)).toEqual(Array(8).fill(true))
+  })
+
+  test('under a windowed key goes where the key goes', async () => {
+    const windowed = { key: timeWindowed(string, { sizeMs: 10 }), value: string }
+    const topology = new Topology('copy')
+    topology.stream('in', windowed).to('out')
+    await using driver = await TestDriver.create(topology, { partitions: 7 })
+    const input = driver.createInputTopic('in', windowed)
+    for (const start of [0, 10, 20, 30]) await input.pipeInput(new Windowed('a', start, start + 10), 'x')
+    for (const topic of ['in', 'out']) {
+      const records = await driver.createOutputTopic(topic, windowed).readRecordsToList()
+      expect(records.map(({ partition }) => partition)).toEqual(
+        Array(4).fill(partitionFor(Buffer.from('a'), 7)),
+      )
+    }
   })
 
   test('has the time of the wall clock, or that of its topic', async () => {
