@@ -15,6 +15,7 @@ import type { Store, Write } from '../ports.ts'
 import { type EntryTable, idOf } from './entry-table.ts'
 import type { KeyDirectory } from './key-directory.ts'
 import { afterPrefix, readStoreValue, storeKey } from './layout.ts'
+import { NextPlaces, PLACES_AHEAD } from './next-places.ts'
 import { FORGOTTEN_SLOT, NEWEST_SLOT, type OperatorTimes } from './operator-times.ts'
 import { clearRange } from './range.ts'
 import { firstPlace, type TimeOrder, timeAt } from './time-order.ts'
@@ -87,6 +88,7 @@ export class TimeIndex {
   readonly #directory: KeyDirectory
   /** No entry that is pending has an earlier time. */
   #dueMs = Number.NEGATIVE_INFINITY
+  readonly #next = new NextPlaces()
   /** No entry in the store has an earlier time; nor has one that is being written there. */
   #oldestMs = Number.NEGATIVE_INFINITY
   #writtenMs = Number.POSITIVE_INFINITY
@@ -116,7 +118,9 @@ export class TimeIndex {
     const { order, times } = this.#part
     if (order.keys !== undefined) this.#directory.written(this.#keyOf(id), id, value !== null)
     if (value === null) return
-    const timeMs = timeAt(order.placeOf(id, value))
+    const place = order.placeOf(id, value)
+    const timeMs = timeAt(place)
+    this.#next.add(place, timeMs)
     times.advance(NEWEST_SLOT, timeMs)
     if (timeMs < this.#dueMs) this.#dueMs = timeMs
   }
@@ -124,6 +128,7 @@ export class TimeIndex {
   /** Writes are taken back: what is known of their keys may be wrong, and what was through may be pending again. */
   undone(ids: Iterable<string>): void {
     if (this.#part.order.keys !== undefined) for (const id of ids) this.#directory.forget(this.#keyOf(id))
+    this.#next.forget()
     this.#dueMs = Number.NEGATIVE_INFINITY
   }
 
@@ -134,21 +139,42 @@ export class TimeIndex {
 
   /** The ids of entries later than `afterMs`, up to `toMs`, in the order of time; over or not. */
   async *due(afterMs: number, toMs: number): AsyncGenerator<string> {
-    const { order } = this.#part
+    const fromMs = afterMs + 1
+    const next = this.#next
+    if (!next.knows(fromMs, toMs)) {
+      await next.read(fromMs, this.#places(fromMs, Number.POSITIVE_INFINITY, PLACES_AHEAD + 1))
+    }
     // Whoever stops early is not through with what it was given last.
     let nextMs = Number.NEGATIVE_INFINITY
     try {
-      for await (const place of this.#places(afterMs + 1, toMs)) {
+      if (next.knows(fromMs, toMs)) {
+        for (const place of next.between(fromMs, toMs)) {
+          nextMs = timeAt(place)
+          const id = this.#idAt(place)
+          if (id !== undefined) yield id
+          else next.remove(place)
+        }
+        nextMs = next.knows(toMs, toMs) ? next.nextMs(toMs) : Number.NEGATIVE_INFINITY
+        return
+      }
+      for await (const place of this.#places(fromMs, toMs)) {
         nextMs = timeAt(place)
         if (nextMs > toMs) return
-        const id = order.idOf(place)
-        const found = this.#part.find(id)
-        if (found !== null && order.placeOf(id, readStoreValue(found).value) === place) yield id
+        const id = this.#idAt(place)
+        if (id !== undefined) yield id
       }
       nextMs = Number.POSITIVE_INFINITY
     } finally {
       this.#dueMs = nextMs
     }
+  }
+
+  /** Whose place it is; undefined: there is no such entry any more, or it stands elsewhere. */
+  #idAt(place: string): string | undefined {
+    const { order, find } = this.#part
+    const id = order.idOf(place)
+    const found = find(id)
+    return found !== null && order.placeOf(id, readStoreValue(found).value) === place ? id : undefined
   }
 
   /** Ids between these two, both included, of the key that they have in common; those that are over left out. */
@@ -270,15 +296,17 @@ export class TimeIndex {
 
   // ---
 
-  /** In order, none twice, as of the call; with the first one behind `toMs`. */
-  async *#places(fromMs: number, toMs: number): AsyncGenerator<string> {
+  /** In order, none twice, as of the call; with the first one behind `toMs`. `most`: there need not be more. */
+  async *#places(fromMs: number, toMs: number, most = Number.POSITIVE_INFINITY): AsyncGenerator<string> {
     const { store, order, indexPrefix, overlays } = this.#part
     const first = firstPlace(fromMs)
     const written = overlays().map((overlay) => {
       let isBehind = false
+      let count = 0
       return overlay.byTime(order).from(first, (place) => {
-        if (isBehind) return false
+        if (isBehind || count === most) return false
         isBehind = timeAt(place) > toMs
+        count += 1
         return true
       })
     })
