@@ -11,7 +11,8 @@ import {
   tumblingWindows,
   type Windowed,
 } from '../../src/index.ts'
-import { TestDriver } from '../../src/testing/index.ts'
+import { TestDriver, type TestInstance } from '../../src/testing/index.ts'
+import { SeededRandom } from '../../src/testing/seeded-random.ts'
 import { entriesOf, figures, strings } from '../testing/topologies.ts'
 
 const told = { key: string, value: json<readonly unknown[]>() }
@@ -611,3 +612,80 @@ test('events are those of a run without crashes', async () => {
   expect(crashes).toBeGreaterThan(4)
   expect(crashed).toEqual(expected)
 })
+
+/** Entries written by a stream, a processor and a timer; what listens counts the events in a region of its own. */
+function busy() {
+  const { topology, entries, stream } = written()
+  stream.process(
+    'chop',
+    { regions: [entries], onTimer: ({ key }, context) => context.entries.put(key, 'by a timer') },
+    ({ key, value, timestamp }, context) => {
+      if (value.length > 2) context.entries.delete(key)
+      if (value.length === 1) context.timers.register(timestamp + 5)
+    },
+  )
+  const counts = topology.region('counts', figures)
+  topology
+    .fromRegion(entries)
+    .process('count', { regions: [counts] }, (record, context) => {
+      const count = (context.counts.get(record.key) ?? 0) + 1
+      context.counts.put(record.key, count)
+      context.forward(record.key, record.value)
+    })
+    .map((event, key) => [key, textOf(event)])
+    .to('events', told)
+  listened(topology, counts, 'counted')
+  return { topology, counts }
+}
+
+test.each([1, 2, 3, 4, 5, 6])(
+  'two instances, crashes, freezes and rebalances: each event once (seed %i)',
+  async (seed) => {
+    const inputs = Array.from({ length: 40 }, (_, i) => [`k${i % 5}`, 'x'.repeat((i * 7) % 4)] as const)
+    const outcome = async (disturb: (driver: TestDriver) => Promise<void>) => {
+      await using driver = await TestDriver.create(() => busy().topology, { seed, partitions: 2 })
+      const input = driver.createInputTopic('in', { ...strings, startTimestamp: 1, autoAdvanceMs: 1 })
+      for (const [key, value] of inputs) {
+        await disturb(driver)
+        await input.pipeInput(key, value)
+      }
+      for (const app of driver.instances) {
+        if (app.state === 'stopped') await app.restart()
+        else if (app.state === 'frozen') app.thaw()
+      }
+      await driver.untilIdle()
+      const found: Record<string, unknown[]> = {}
+      for (const topic of ['events', 'counted']) {
+        for (const [key, ...event] of await eventsOf(driver, topic)) {
+          const of = `${topic} ${key}`
+          found[of] = [...(found[of] ?? []), event]
+        }
+      }
+      return found
+    }
+    const random = new SeededRandom(seed)
+    const done: string[] = []
+    const disturbed = outcome(async (driver) => {
+      if (driver.instances.length < 2) await driver.addInstance()
+      const app = driver.instances[random.below(2)] as TestInstance
+      if (app.state === 'stopped') {
+        await app.restart({ emptyDirectory: random.below(2) === 0 })
+      } else if (app.state === 'frozen') app.thaw()
+      else if (random.below(3) === 0) {
+        const what = random.below(4)
+        done.push(String(what))
+        if (what === 0) app.freeze()
+        else app.crash({ at: (['now', 'beforeCommit', 'afterCommit'] as const)[what - 1] ?? 'now' })
+        // Somebody has to be there.
+        const isUp = ({ state }: TestInstance): boolean => state === 'running'
+        if (driver.instances.some(isUp)) return
+        if (what === 0) app.thaw()
+        else await app.restart()
+      }
+    })
+    const expected = await outcome(async () => {})
+    expect(Object.keys(expected).length).toBe(10)
+    expect(await disturbed).toEqual(expected)
+    expect(new Set(done).size).toBeGreaterThan(1)
+  },
+)

@@ -21,6 +21,7 @@ beforeEach(async () => {
 })
 afterEach(() => stage.close())
 
+const keyedSessions = { key: sessionWindowed(string), value: int64 }
 const keyed = { key: timeWindowed(string, { sizeMs: 10 }), value: string }
 
 function built() {
@@ -40,7 +41,8 @@ function built() {
   const plain = t.region('plain', keyed)
   t.stream('keyed', keyed).toRegion(plain)
   const global = t.globalRegion('global', { topic: 'keyed-global', ...keyed })
-  const plainSessions = t.region('plain-sessions', { key: sessionWindowed(string), value: int64 })
+  const plainSessions = t.region('plain-sessions', keyedSessions)
+  t.stream('keyed-sessions', keyedSessions).toRegion(plainSessions)
   return { t, windows, sessions, last, plain, global, plainSessions }
 }
 
@@ -52,12 +54,13 @@ async function shown(entries: AsyncIterable<readonly [Windowed, unknown]>): Prom
   return all
 }
 
+const TOPICS = ['in', 'keyed', 'keyed-sessions', 'keyed-global']
 const TIMES = [1, 12, 14, 33, 35, 51]
 
 test('windows are read by time, for one key and for all, forwards and backwards', async () => {
-  const { t, windows, sessions, last, plain, global } = built()
-  for (const topic of ['in', 'keyed', 'keyed-global']) {
-    await stage.topics({ topic, partitions: 2, configs: { 'cleanup.policy': 'compact' } })
+  const { t, windows, sessions, last, plain, global, plainSessions } = built()
+  for (const topic of TOPICS) {
+    await stage.topics({ topic, partitions: 3, configs: { 'cleanup.policy': 'compact' } })
   }
   // One key is the beginning of the other. All windows of a key are in its partition, whoever writes them.
   const records = ['a', 'a\0'].flatMap((key) => TIMES.map((timestamp) => ({ key, value: 'x', timestamp })))
@@ -68,6 +71,11 @@ test('windows are read by time, for one key and for all, forwards and backwards'
   }))
   await stage.send('in', records, strings)
   for (const topic of ['keyed', 'keyed-global']) await stage.send(topic, placed, keyed)
+  await stage.send(
+    'keyed-sessions',
+    [{ key: new Windowed('a', 10, 90), value: 1, timestamp: 90 }],
+    keyedSessions,
+  )
   const { app } = await stage.run(() => t)
   await stage.drained(() => t)
 
@@ -84,7 +92,17 @@ test('windows are read by time, for one key and for all, forwards and backwards'
     const last = await shown(region.fetchAll(31, 60, { reverse: true }))
     expect(last.toSorted()).toEqual([other(all)[3], all[3]].toSorted())
   }
-  await expect.poll(() => app.region(windows).get(new Windowed('a', 50, 60))).toBe(1)
+  // What is committed is published a moment later.
+  const there = async (of: AsyncIterable<readonly unknown[]>): Promise<number> => {
+    let count = 0
+    for await (const _ of of) count += 1
+    return count
+  }
+  for (const region of [windows, sessions, plain]) {
+    await expect.poll(() => there(app.region(region).range())).toBe(8)
+  }
+  await expect.poll(() => there(app.region(last).range())).toBe(2)
+  await expect.poll(() => there(app.region(plainSessions).range())).toBe(1)
   await check(app.region(windows), counts)
   await check(app.region(plain), values)
   await check(app.region(global), values)
@@ -99,6 +117,9 @@ test('windows are read by time, for one key and for all, forwards and backwards'
     [...all.slice(2), ...other(all).slice(2)].reverse(),
   )
 
+  expect(await shown(app.region(plainSessions).fetch('a', 10, 20))).toEqual(['a 10-90 1'])
+  expect(await shown(app.region(plainSessions).fetch('a', 11, 100))).toEqual([])
+
   const keys = async (of: AsyncIterable<readonly [string, string]>) => {
     const list: string[] = []
     for await (const [key] of of) list.push(key)
@@ -111,7 +132,7 @@ test('windows are read by time, for one key and for all, forwards and backwards'
 
 test('nothing that is not committed is read', async () => {
   const { t, windows, last } = built()
-  for (const topic of ['in', 'keyed', 'keyed-global']) {
+  for (const topic of TOPICS) {
     await stage.topics({ topic, configs: { 'cleanup.policy': 'compact' } })
   }
   const instance = await stage.run(() => t)
