@@ -27,6 +27,9 @@ const KINDS = {
   // topology and operators
   TOPOLOGY_INVALID: 'user',
   OPERATOR_FAILED: 'user',
+  EMISSION_FAILED: 'user',
+  TIMER_FAILED: 'user',
+  PUNCTUATOR_FAILED: 'user',
   CONTEXT_CLOSED: 'user',
   CALL_TIMED_OUT: 'user',
   REGION_VALUE: 'user',

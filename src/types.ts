@@ -11,7 +11,7 @@ export interface Header {
   readonly value: Uint8Array | null
 }
 
-/** How Druse answers a record that cannot be decoded, or whose processing throws. */
+/** How Druse answers a record that cannot be decoded, or whose processing throws; so too what was held until its time had come, and a timer. */
 export type ErrorPolicy =
   /** Stop the task at this record; nothing after it is committed. */
   | 'fail'

@@ -47,6 +47,7 @@ export function addStreamJoin<K, V, V2>(
       timed: { order, retentionMs },
     }).name
   const options: StreamJoinOptions = {
+    name,
     left: side('left', leftValue),
     right: side('right', rightValue),
     pending:

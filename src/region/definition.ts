@@ -126,6 +126,8 @@ export interface TimeOrderedRegion<K, V> extends TimedRegion<K, V> {
   readonly times: OperatorTimes
   /** What the entry under a key takes in the changelog, key included; 0: there is none. */
   bytesUnder(key: K): number
+  /** An entry as it stands in the changelog. */
+  encoded(key: K, value: V): { readonly key: Uint8Array; readonly value: Uint8Array }
   /** False: no entry has a time up to this one that `due` has not seen. */
   isDue(toMs: number): boolean
   /**

@@ -19,13 +19,11 @@ export const NO_TIME = -1
 
 export class OperatorTimes {
   #times: number[]
-  #marked: number[]
   #isChanged = false
 
   constructor(bytes: Uint8Array | undefined) {
     const count = (bytes?.length ?? 0) / TIME_BYTES
     this.#times = Array.from({ length: count }, (_, slot) => readTime(bytes as Uint8Array, slot * TIME_BYTES))
-    this.#marked = this.#times.slice()
   }
 
   /** Since the last `seal`. */
@@ -51,13 +49,13 @@ export class OperatorTimes {
     this.#isChanged = true
   }
 
-  /** From here on `undo` takes back. */
-  mark(): void {
-    this.#marked = this.#times.slice()
+  /** All of them, for `undo`. */
+  get now(): readonly number[] {
+    return this.#times.slice()
   }
 
-  undo(): void {
-    this.#times = this.#marked.slice()
+  undo(to: readonly number[]): void {
+    this.#times = to.slice()
   }
 
   seal(): Buffer {

@@ -51,6 +51,13 @@ class KeyBytes implements EntryKey {
   }
 }
 
+/** What of a part is taken back by `undo`. */
+export interface Savepoint {
+  readonly writes: number
+  readonly times: readonly number[]
+  readonly change: Fingerprint
+}
+
 export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K, V> {
   readonly name: string
   readonly times: OperatorTimes
@@ -73,7 +80,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
   /** What the current overlay changes about it, and the sealed one; of these keys it is not known what they replace. */
   #change = new RunningFingerprint(OF_NOTHING)
   #unseen = new Set<string>()
-  #markedChange = OF_NOTHING
+  #marked: Savepoint
   #sealedChange = OF_NOTHING
   #sealedUnseen = new Set<string>()
   /** Operators that write a key have mostly just read it. */
@@ -102,6 +109,7 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
     this.#now = options.now
     this.#undo = options.undoable ? [] : undefined
     this.times = new OperatorTimes(this.#storedTimes())
+    this.#marked = this.savepoint()
     this.#index = this.#openIndex()
     this.#fingerprint = options.fingerprint ?? OF_NOTHING
   }
@@ -191,6 +199,10 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
     return found === null ? 0 : bytes.topicKey.length + found.length - STORE_HEAD_BYTES
   }
 
+  encoded(key: K, value: V): { readonly key: Uint8Array; readonly value: Uint8Array } {
+    return { key: this.#entries.encodeKey(key), value: this.#entries.value.encode(value) }
+  }
+
   isDue(toMs: number): boolean {
     return (this.#index as TimeIndex).isDue(toMs)
   }
@@ -215,22 +227,26 @@ export class RegionPart<K = unknown, V = unknown> implements TimeOrderedRegion<K
   mark(): void {
     if (this.#undo === undefined) return
     this.#undo.length = 0
-    this.times.mark()
-    this.#markedChange = this.#change.now
+    this.#marked = this.savepoint()
   }
 
-  /** Takes back the writes since the mark: the record they came from has failed and is left out. */
-  undo(): void {
-    for (const [key, before] of (this.#undo ?? []).toReversed()) {
+  /** A place since the mark to which `undo` can go back, any number of times, until the next mark. */
+  savepoint(): Savepoint {
+    return { writes: this.#undo?.length ?? 0, times: this.times.now, change: this.#change.now }
+  }
+
+  /** Takes back the writes since then: what they came from has failed and is left out. */
+  undo(to = this.#marked): void {
+    const writes = this.#undo?.splice(to.writes) ?? []
+    for (const [key, before] of writes.toReversed()) {
       this.#current.reset(key, before)
       if (before === undefined) this.#unseen.delete(key.id)
       this.#cache?.forget(key)
     }
-    this.times.undo()
-    this.#index?.undone((this.#undo ?? []).map(([{ id }]) => id))
+    this.times.undo(to.times)
+    this.#index?.undone(writes.map(([{ id }]) => id))
     this.#foundUnder = undefined
-    this.#change = new RunningFingerprint(this.#markedChange)
-    this.mark()
+    this.#change = new RunningFingerprint(to.change)
   }
 
   /** Closes the current overlay for a commit and opens the next one on top. At most one is sealed at a time. */

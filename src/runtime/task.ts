@@ -14,17 +14,19 @@ import type { LateRecord, RepartitionNode, SinkNode, SourceNode, Step } from '..
 import type { StreamRecord } from '../topology/record.ts'
 import type { TopicChooser } from '../topology/routing.ts'
 import { operatorFailed } from '../topology/steps.ts'
+import type { TimeUnit } from '../topology/unit.ts'
 import type { ErrorPolicy, TopicPartition } from '../types.ts'
 import type { InputPosition } from './agreement.ts'
 import { blameOf } from './blame.ts'
 import { Opening, type OutputTopic } from './chosen-topics.ts'
-import { deadLetterHeaders, type Reason, reasonOfError, reasonOfLate } from './dead-letters.ts'
+import { deadLetterHeaders, type Reason, reasonOfError, reasonOfLate, unitHeaders } from './dead-letters.ts'
 import { EarlyCalls, type Upcoming } from './early-calls.ts'
 import type { Head, InputQueue } from './input-queue.ts'
 import { type Output, OutputLog } from './output-log.ts'
 import { type Destination, Placement, type TopicDestinations } from './placement.ts'
 import { type TaskId, taskName } from './plan.ts'
 import { RunningTime } from './task-time.ts'
+import { detailsOf, type Policies, policiesOf, unitFailed } from './units.ts'
 
 /** Everything outside of its own state that a task needs to turn records into effects. */
 export interface TaskSurroundings {
@@ -72,8 +74,11 @@ export class Task {
   readonly parts: ReadonlyMap<string, RegionPart>
   readonly #surroundings: TaskSurroundings
   readonly #sources: Map<string, CompiledSource>
-  /** Whether a failing record may have to be taken back alone. */
+  /** Whether a unit that fails may have to be taken back alone. */
   readonly #undoable: boolean
+  readonly #policies: ReadonlyMap<string, Policies>
+  /** Users' functions that are at work while what they have forwarded goes on. */
+  readonly #calls = new Set<Promise<void>>()
   readonly #time: RunningTime
   readonly #clock: Clock
   readonly #maxTaskIdleMs: number
@@ -95,10 +100,10 @@ export class Task {
   readonly #closing = new AbortController()
   #processed = 0
   #late = 0
-  /** The record under way, by the operators that found it late: the last of its windows. */
-  readonly #lateOnes = new Map<string, LateRecord>()
-  /** Set with the failure itself, before anybody is told: nothing of it may be sealed in between. */
-  #hasFailed = false
+  /** The innermost unit under way, by the operators that found it late: the last of its windows. */
+  #lateOnes = new Map<string, LateRecord>()
+  /** What no policy lets through. Set before anybody is told: nothing of it may be sealed in between. */
+  #failure: { readonly error: unknown } | undefined
 
   constructor(options: TaskOptions) {
     const { id, inputs, parts, surroundings, sequence } = options
@@ -117,6 +122,8 @@ export class Task {
       region: (name) => parts.get(name) as RegionPart,
       globalRegion: (name) => surroundings.globalRegion(name),
       late: (late) => this.#leaveOut(late),
+      carryOut: (unit, run) => this.#carryOut(unit, run),
+      calling: (running) => this.#calling(running),
       output: (node) => this.#output(node),
       time: this.#time,
       clock: surroundings.clock,
@@ -125,6 +132,7 @@ export class Task {
     })
     this.#time.started()
     this.#undoable = isUndoable(id)
+    this.#policies = policiesOf(id.sub)
     this.#committedPositions = this.#positionsText()
   }
 
@@ -157,12 +165,12 @@ export class Task {
 
   /** A record was let through by no policy: the effects since the last seal are not whole. */
   get hasFailed(): boolean {
-    return this.#hasFailed
+    return this.#failure !== undefined
   }
 
   /** Whether there is anything to commit. */
   get isDirty(): boolean {
-    if (this.#hasFailed) return false
+    if (this.hasFailed) return false
     if (this.#outputs.size > 0 || this.#positionsText() !== this.#committedPositions) return true
     for (const { bytes } of this.parts.values()) if (bytes > 0) return true
     return false
@@ -189,7 +197,7 @@ export class Task {
    * Errors, thrown or rejected: whatever policy 'fail' lets through. The task's effects are then to be dropped.
    */
   processNext(): boolean | Promise<void> {
-    if (this.#hasFailed || this.#busy !== undefined) return false
+    if (this.hasFailed || this.#busy !== undefined) return false
     const input = this.#nextInput()
     const head = input?.head()
     if (input === undefined || head === undefined) return false
@@ -230,7 +238,7 @@ export class Task {
 
   /** Until the clock comes to something, or may; undefined: never. */
   get dueInMs(): number | undefined {
-    if (this.#busy !== undefined || this.#hasFailed) return undefined
+    if (this.#busy !== undefined || this.hasFailed) return undefined
     const dueInMs = this.#time.dueInMs(this.#idleUntilMs)
     if (this.#waitingSinceMs === undefined) return dueInMs
     const waitMs = this.#waitingSinceMs + this.#maxTaskIdleMs - this.#clock.monotonicMs()
@@ -240,14 +248,14 @@ export class Task {
 
   /** What the clock has come to. Returns false when there is nothing; else as `processNext`. */
   processDue(): false | Promise<void> {
-    if (this.#hasFailed || this.#busy !== undefined || !this.#time.isClockDue(this.#idleUntilMs)) return false
+    if (this.hasFailed || this.#busy !== undefined || !this.#time.isClockDue(this.#idleUntilMs)) return false
     this.#recordTimestamp = this.#time.wallClockMs
-    return this.#whileBusy(this.#time.onClock(this.#idleUntilMs))
+    return this.#beBusy(this.#stopping(() => this.#time.onClock(this.#idleUntilMs)) as Promise<void>)
   }
 
   /** Makes the effects since the last seal final; the next ones go on top. Between records only. */
   seal(): SealedTask {
-    if (this.#busy !== undefined || this.#hasFailed) {
+    if (this.#busy !== undefined || this.hasFailed) {
       throw new Error(`task ${this.name} is in the middle of a record`)
     }
     const outputs = this.#outputs
@@ -324,35 +332,80 @@ export class Task {
     return this.#busy
   }
 
-  /** What is due by stream time. Its failure is no record's: the task stops. */
+  /** What is due by stream time. */
   #punctuate(): void | Promise<void> {
     this.#recordTimestamp = this.#time.streamTimeMs
-    try {
-      const pending = this.#time.punctuate()
-      if (pending !== undefined) return this.#whileBusy(pending)
-    } catch (error) {
-      this.#hasFailed = true
-      throw error
-    }
-  }
-
-  #whileBusy(work: Promise<void>): Promise<void> {
-    return this.#beBusy(
-      work.catch((error: unknown) => {
-        this.#hasFailed = true
-        throw error
-      }),
-    )
+    const pending = this.#stopping(() => this.#time.punctuate())
+    if (pending !== undefined) return this.#beBusy(pending)
   }
 
   async #punctuated(): Promise<void> {
     this.#recordTimestamp = this.#time.streamTimeMs
-    try {
-      await this.#time.punctuate()
-    } catch (error) {
-      this.#hasFailed = true
-      throw error
+    await this.#stopping(() => this.#time.punctuate())
+  }
+
+  /** Whatever fails: the task stops. */
+  #stopping(run: () => void | Promise<void>): void | Promise<void> {
+    const end = (): void => {
+      if (this.#failure !== undefined) throw this.#failure.error
     }
+    let pending: void | Promise<void>
+    try {
+      pending = run()
+    } catch (error) {
+      this.#stop(error)
+    }
+    if (pending === undefined) return end()
+    return pending.then(end, (error: unknown) => this.#stop(error))
+  }
+
+  /** The first failure is the one that is told: those around it only pass it on. */
+  #stop(error: unknown): never {
+    this.#failure ??= { error }
+    throw this.#failure.error
+  }
+
+  #calling(running: Promise<void>): void {
+    const end = (): void => {
+      this.#calls.delete(running)
+    }
+    this.#calls.add(running)
+    running.then(end, end)
+  }
+
+  /** Between what is around it and this unit only what it does itself is written, so that it can be taken back alone. */
+  async #carryOutAlone(unit: TimeUnit, run: () => void | Promise<void>): Promise<void> {
+    while (this.#calls.size > 0) await Promise.allSettled(this.#calls)
+    await this.#carryOut(unit, run)
+  }
+
+  #carryOut(unit: TimeUnit, run: () => void | Promise<void>): void | Promise<void> {
+    if (this.#undoable && this.#calls.size > 0) return this.#carryOutAlone(unit, run)
+    const lateOnes = this.#lateOnes
+    this.#lateOnes = new Map()
+    const outputs = this.#outputs.size
+    const savepoints = this.#undoable
+      ? Array.from(this.parts.values(), (part) => [part, part.savepoint()] as const)
+      : []
+    const end = (): void => {
+      this.#buryLateUnit(unit)
+      this.#lateOnes = lateOnes
+    }
+    const failed = (error: unknown): void => {
+      this.#outputs.truncate(outputs)
+      this.#lateOnes.clear()
+      for (const [part, savepoint] of savepoints) part.undo(savepoint)
+      this.#answerUnit(unit, error)
+      end()
+    }
+    let pending: void | Promise<void>
+    try {
+      pending = run()
+    } catch (error) {
+      return failed(error)
+    }
+    if (pending === undefined) return end()
+    return pending.then(end, failed)
   }
 
   /** Up to when it is known that there was no record to take, and none to be read; undefined: there are some. */
@@ -366,6 +419,8 @@ export class Task {
   }
 
   #finish(input: InputQueue, head: Head): void {
+    // Of a unit within this one, whoever was told.
+    if (this.#failure !== undefined) throw this.#failure.error
     if (input.head() !== head) throw new Error(`task ${this.name}: another record was taken meanwhile`)
     input.shift()
     this.#processed += 1
@@ -421,10 +476,7 @@ export class Task {
     head: Head,
     error: unknown,
   ): void {
-    if (policy === 'fail' || blameOf(error) !== 'record') {
-      this.#hasFailed = true
-      throw error
-    }
+    if (this.hasFailed || policy === 'fail' || blameOf(error) !== 'record') this.#stop(error)
     const { topic, partition } = input
     const { offset } = head.raw
     this.#surroundings.warn(
@@ -432,6 +484,20 @@ export class Task {
       'task: a record is left out',
     )
     if (policy !== 'skip') this.#bury(policy.deadLetter, source, input, head, reasonOfError(error))
+  }
+
+  #answerUnit(unit: TimeUnit, error: unknown): void {
+    const { operator } = unit
+    const failure = unitFailed(unit, error)
+    const policy = this.#policies.get(operator)?.onFailure ?? 'fail'
+    if (this.hasFailed || policy === 'fail' || unit.kind === 'punctuation' || blameOf(error) !== 'record') {
+      this.#stop(failure)
+    }
+    this.#surroundings.warn(
+      { task: this.name, ...detailsOf(unit), policy, error: failure },
+      `task: what operator '${operator}' has kept is left out`,
+    )
+    if (policy !== 'skip') this.#buryUnit(policy.deadLetter, unit, reasonOfError(failure))
   }
 
   /** The one place where late records end: counted, and kept until their record is through. */
@@ -444,8 +510,7 @@ export class Task {
       { task: this.name, operator, ...origin, streamTimeMs, windowEnd },
       'task: a record came too late for its window',
     )
-    // What a timer has made is in no topic.
-    if (offset >= 0) this.#lateOnes.set(operator, late)
+    this.#lateOnes.set(operator, late)
   }
 
   /** One dead letter for each operator that found the record late, whatever the number of windows. */
@@ -457,6 +522,20 @@ export class Task {
         this.#bury(onLate.deadLetter, source, input, head, reasonOfLate(late))
     }
     this.#lateOnes.clear()
+  }
+
+  #buryLateUnit(unit: TimeUnit): void {
+    if (this.#lateOnes.size === 0 || unit.kind !== 'emission') return
+    const onLate = this.#policies.get(unit.operator)?.onLate ?? 'drop'
+    if (onLate === 'drop') return
+    for (const late of this.#lateOnes.values()) this.#buryUnit(onLate.deadLetter, unit, reasonOfLate(late))
+  }
+
+  #buryUnit(topic: string, unit: Exclude<TimeUnit, { kind: 'punctuation' }>, reason: Reason): void {
+    const { key, value } = unit.bytes()
+    const to = this.#placement.byKey(this.#surroundings.destinations(topic), key)
+    const headers = unitHeaders(unit, this.id.partition, reason)
+    this.#emit({ to, timestamp: unit.timestamp, key, value, headers })
   }
 
   #bury(

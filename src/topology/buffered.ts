@@ -79,6 +79,11 @@ export function bufferedValue<V>(value: Serde<V>): Serde<Buffered<V>> {
   }
 }
 
+/** Of an update that waits: what would be passed on. */
+export function bufferedUpdate({ key, value }: { readonly key: Uint8Array; readonly value: Uint8Array }) {
+  return { key: key.subarray(TAG.length), value: partsOf(value).newValue }
+}
+
 function chunk(bytes: Uint8Array | null): Uint8Array[] {
   const length = Buffer.allocUnsafe(4)
   length.writeInt32BE(bytes?.length ?? NULL_LENGTH)

@@ -6,6 +6,7 @@ import type { AsyncCall } from './async-call.ts'
 import type { StreamRecord } from './record.ts'
 import type { Partitioner, TopicChooser } from './routing.ts'
 import type { TaskTime } from './time.ts'
+import type { TimeUnit } from './unit.ts'
 
 export type NodeId = number
 
@@ -21,6 +22,10 @@ export interface NodeHost {
   readonly clock: Clock
   /** A record came after its window had closed, and is left out of it. */
   late(late: LateRecord): void
+  /** Carries out what time has come to, as a unit of its own. What it throws, no policy lets through. */
+  carryOut(unit: TimeUnit, run: () => void | Promise<void>): void | Promise<void>
+  /** A user's function is at work while what it has forwarded goes on: no unit begins before it is through. */
+  calling(running: Promise<void>): void
 }
 
 export interface LateRecord {

@@ -101,6 +101,11 @@ export function pendingValues(left: Serde<unknown>, right: Serde<unknown>): Serd
   }
 }
 
+/** Of one that waits: the record that came. */
+export function pendingRecord({ key, value }: { readonly key: Uint8Array; readonly value: Uint8Array }) {
+  return { key: key.subarray(1, key.length - SUFFIX_BYTES), value: value.subarray(1) }
+}
+
 function suffixed(head: readonly number[], key: Uint8Array, time: number, number: number): Buffer {
   const bytes = Buffer.allocUnsafe(head.length + key.length + SUFFIX_BYTES)
   bytes.set(head, 0)

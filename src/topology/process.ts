@@ -5,10 +5,10 @@ import type { AnyRegion, RegionHandles } from '../region/definition.ts'
 import { isTimestamp } from '../region/layout.ts'
 import type { Header } from '../types.ts'
 import type { NodeHost, Step } from './graph.ts'
-import { StreamRecord } from './record.ts'
+import { recordOfTime, type StreamRecord } from './record.ts'
 import { fanOut, operatorFailed } from './steps.ts'
 import type { Cancellable, PunctuationType, Punctuator } from './time.ts'
-import { type KeyTimers, type Timer, TimerQueue, timersRegion } from './timers.ts'
+import { type KeyTimers, type Timer, TimerQueue } from './timers.ts'
 
 export interface ForwardOptions {
   /** Milliseconds since 1970, not negative. Default: that of the record being processed; in a punctuator, its time. */
@@ -37,7 +37,7 @@ export interface Timing {
    * first time with the first record; never without records, unless the topology has `idleAfterMs`. `wallClock`: when
    * the interval has passed. However many were missed, there is one call, with the time that has come.
    *
-   * The callback may use the regions and `forward`. If it throws, the task stops: it is no record's fault.
+   * The callback may use the regions and `forward`. If it throws, the task stops (PUNCTUATOR_FAILED).
    * A schedule lives as long as the task runs here: make those that are always wanted in `get` of a
    * `ProcessorSupplier`. Of these, one of stream time is not called again after a restart for a time that it was called
    * for before. Errors: OPTION_INVALID when the interval is no whole number from 1.
@@ -81,8 +81,9 @@ export type ProcessContext<Regions extends readonly AnyRegion[], K, V> = RegionH
   WithTimers
 
 /**
- * A timer has come. The callback may use the regions and `forward`, by default with the timer's time. If it throws, the
- * task stops: it is no record's fault.
+ * A timer has come. The callback may use the regions and `forward`, by default with the timer's time. If it throws, all
+ * that it did is taken back, and the strictest `onFailure` of the sources that lead here says whether the task stops
+ * (TIMER_FAILED) or the timer is left out.
  */
 export type OnTimer<K, Regions extends readonly AnyRegion[], KO, VO> = (
   timer: Timer<K>,
@@ -136,8 +137,6 @@ export type AnyProcessor =
 
 export type AnyOnTimer = (timer: Timer, context: object) => void | Promise<void>
 
-const NO_HEADERS: readonly Header[] = []
-
 export interface BoundProcessor {
   readonly name: string
   readonly regions: readonly AnyRegion[]
@@ -185,16 +184,16 @@ export function bindProcessor({
       forward(current?.key, value, options)
     const schedule = (intervalMs: number, type: PunctuationType, punctuator: Punctuator): Cancellable =>
       time.schedule(name, type, intervalMs, (timestampMs) => {
-        // Of no record: it comes from nowhere.
-        const record = new StreamRecord(null, null, timestampMs, NO_HEADERS, '', -1, -1)
-        return during(record, () => punctuator(timestampMs))
+        const unit = { kind: 'punctuation', operator: name, timestamp: timestampMs } as const
+        return host.carryOut(unit, () =>
+          during(recordOfTime(null, null, timestampMs), () => punctuator(timestampMs)),
+        )
       })
     const queue =
       onTimer &&
-      new TimerQueue(name, host.region(timersRegion(name)), (timer) => {
-        const record = new StreamRecord(timer.key, null, timer.timestampMs, NO_HEADERS, '', -1, -1)
-        return during(record, () => onTimer(timer, context))
-      })
+      new TimerQueue(name, host, (timer) =>
+        during(recordOfTime(timer.key, null, timer.timestampMs), () => onTimer(timer, context)),
+      )
     if (queue !== undefined) {
       for (const type of ['streamTime', 'wallClock'] as const) time.watch(type, queue.due(type))
     }
@@ -247,6 +246,7 @@ export function bindProcessor({
         current = undefined
         return
       }
+      if (running !== undefined) host.calling(running)
       return finish(record, running)
     }
 

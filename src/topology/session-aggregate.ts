@@ -1,5 +1,6 @@
 /** count, reduce and aggregate in sessions. All as in Kafka Streams 4.1. */
 import type { FoundEntry } from '../region/definition.ts'
+import { SESSION_KEYS } from '../region/timed-keys.ts'
 import { Windowed } from '../serde/windowed.ts'
 import { Change } from './change.ts'
 import { type Fold, folding } from './fold.ts'
@@ -33,7 +34,14 @@ export function bindSessionAggregate(options: SessionAggregateOptions) {
     const next = fanOut(children)
     const folded = folding(name, fold)
     // A session is closed when stream time is later than its end, gap and grace.
-    const close = closing(host, next, { region, slot, onClose, lagMs: inactivityGapMs + graceMs + 1 })
+    const close = closing(host, next, {
+      operator: name,
+      region,
+      keys: SESSION_KEYS,
+      slot,
+      onClose,
+      lagMs: inactivityGapMs + graceMs + 1,
+    })
 
     const merged = (record: StreamRecord, sessions: readonly Session[]): unknown => {
       try {

@@ -7,6 +7,7 @@
  * begin as copies of windows that hold the same records. Records before D share the window [0, D] as their left one.
  */
 import type { FoundEntry } from '../region/definition.ts'
+import { WINDOW_KEYS } from '../region/timed-keys.ts'
 import { Windowed } from '../serde/windowed.ts'
 import { Change } from './change.ts'
 import { type Fold, folding } from './fold.ts'
@@ -37,7 +38,14 @@ export function bindSlidingAggregate(options: SlidingAggregateOptions) {
     const region = host.region(options.region) as WindowRegion
     const next = fanOut(children)
     const folded = folding(name, fold)
-    const close = closing(host, next, { region, slot, onClose, lagMs: differenceMs + graceMs + 1 })
+    const close = closing(host, next, {
+      operator: name,
+      region,
+      keys: WINDOW_KEYS,
+      slot,
+      onClose,
+      lagMs: differenceMs + graceMs + 1,
+    })
 
     const put = (windowed: Windowed, value: unknown, timestamp: number): void => {
       if (value === null) region.delete(windowed)

@@ -1,5 +1,5 @@
 /** How nodes become closures. Users' functions run guarded: an error tells which operator, on which record. */
-import { DruseError } from '../errors.ts'
+import { DruseError, type ErrorCode } from '../errors.ts'
 import type { Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'
 
@@ -41,16 +41,21 @@ export function forwardEach<T>(
   }
 }
 
+/** Where the inner operator or unit has told already; and of a damaged store, no operator and no record is to blame. */
+const TOLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'OPERATOR_FAILED',
+  'EMISSION_FAILED',
+  'TIMER_FAILED',
+  'PUNCTUATOR_FAILED',
+  'STORE_CORRUPT',
+])
+
 export function operatorFailed(operator: string, record: StreamRecord, cause: unknown): DruseError {
-  // The inner operator has told already; and of a damaged store, no operator and no record is to blame.
-  if (DruseError.is(cause, 'OPERATOR_FAILED') || DruseError.is(cause, 'STORE_CORRUPT')) return cause
+  if (cause instanceof DruseError && TOLD.has(cause.code)) return cause
   const { topic, partition, offset } = record
   const reason = cause instanceof Error ? cause.message : String(cause)
   if (offset < 0) {
-    return new DruseError('OPERATOR_FAILED', `A punctuator of operator '${operator}' failed: ${reason}`, {
-      cause,
-      operator,
-    })
+    return new DruseError('OPERATOR_FAILED', `Operator '${operator}' failed: ${reason}`, { cause, operator })
   }
   return new DruseError(
     'OPERATOR_FAILED',

@@ -9,12 +9,13 @@
 import type { TimeOrderedRegion } from '../region/definition.ts'
 import { FIRST_OPERATOR_SLOT } from '../region/operator-times.ts'
 import type { NodeHost, Step } from './graph.ts'
-import { type JoinKey, NUMBER_MAX, type PendingKey, type PendingValue } from './join-keys.ts'
+import { type JoinKey, NUMBER_MAX, type PendingKey, type PendingValue, pendingRecord } from './join-keys.ts'
 import type { JoinWindows } from './join-windows.ts'
-import { StreamRecord } from './record.ts'
+import { recordOfTime, type StreamRecord } from './record.ts'
 import { fanOut, forwardEach, operatorFailed } from './steps.ts'
 
 export interface StreamJoinOptions {
+  readonly name: string
   /** Regions of the sides, by name. */
   readonly left: string
   readonly right: string
@@ -64,23 +65,29 @@ export function bindStreamJoin(options: StreamJoinOptions, isLeft: boolean) {
       record.with(record.key, ofLeft ? join(record, value, null) : join(record, null, value))
 
     /** What has found no match until now, and can find none any more. */
-    async function passOnClosed(by: StreamRecord, toMs: number): Promise<void> {
-      for await (const { key: pendingKey, value, timestamp } of (pending as Pending).due(-1, toMs)) {
-        ;(pending as Pending).delete(pendingKey)
-        const record = by.with(pendingKey.key, null, timestamp)
-        await next(alone(record, value.isLeft, value.value))
+    async function passOnClosed(waiting: Pending, by: StreamRecord, toMs: number): Promise<void> {
+      for await (const { key: pendingKey, value, timestamp } of waiting.due(-1, toMs)) {
+        waiting.delete(pendingKey)
+        const { key, windowEnd } = pendingKey
+        const emission = {
+          ...({ kind: 'emission', operator: options.name, key, timestamp, windowEnd } as const),
+          bytes: () => pendingRecord(waiting.encoded(pendingKey, value)),
+        }
+        await host.carryOut(emission, () =>
+          next(alone(recordOfTime(key, null, timestamp, by.headers), value.isLeft, value.value)),
+        )
       }
     }
     const closeUpTo = (by: StreamRecord, nowMs: number): void | Promise<void> => {
       // A window is over when stream time is later than its end and grace.
       const toMs = nowMs - graceMs - 1
-      if (pending?.isDue(toMs)) return passOnClosed(by, toMs)
+      if (pending?.isDue(toMs)) return passOnClosed(pending, by, toMs)
     }
     // Both sides would do the same.
     if (isLeft && pending !== undefined) {
       host.time.onIdle((streamTimeMs) => {
         const nowMs = times.advance(TIME_SLOT, streamTimeMs)
-        return closeUpTo(new StreamRecord(null, null, nowMs, [], '', -1, -1), nowMs)
+        return closeUpTo(recordOfTime(null, null, nowMs), nowMs)
       })
     }
 

@@ -6,12 +6,11 @@ import { DruseError } from '../errors.ts'
 import type { TimeOrderedRegion } from '../region/definition.ts'
 import { FIRST_OPERATOR_SLOT } from '../region/operator-times.ts'
 import type { Windowed } from '../serde/windowed.ts'
-import type { Buffered } from './buffered.ts'
+import { type Buffered, bufferedUpdate } from './buffered.ts'
 import { Change } from './change.ts'
 import type { NodeHost, Step } from './graph.ts'
-import type { StreamRecord } from './record.ts'
+import { recordOfTime, type StreamRecord } from './record.ts'
 import { fanOut } from './steps.ts'
-import { recordOfTime } from './window-close.ts'
 import { checkMs } from './windows.ts'
 
 /** Bounds of what a suppression holds back. Default: none. */
@@ -100,7 +99,7 @@ export function bindSuppress({ region: regionName, waitMs, timeOf, limits, onFul
       region.putAt(key, { timeMs, newValue, oldValue: old, headers }, timestamp)
       count(before === undefined ? 1 : 0, region.bytesUnder(key) - bytesBefore)
     }
-    const release = async (record: StreamRecord, toMs: number): Promise<void> => {
+    const release = async (toMs: number): Promise<void> => {
       const lastMs = isFull() && onFull === 'emit' ? Number.POSITIVE_INFINITY : toMs
       for await (const { key, value, timestamp } of region.due(-1, lastMs)) {
         const { timeMs, newValue, oldValue, headers } = value
@@ -108,7 +107,13 @@ export function bindSuppress({ region: regionName, waitMs, timeOf, limits, onFul
         count(-1, -region.bytesUnder(key))
         region.delete(key)
         if (newValue === null && timeOf !== undefined) continue
-        const pending = next(record.with(key, new Change(newValue, oldValue), timestamp, headers))
+        const emission = {
+          ...({ kind: 'emission', operator: name, key, timestamp, headers } as const),
+          bytes: () => bufferedUpdate(region.encoded(key, value)),
+        }
+        const pending = host.carryOut(emission, () =>
+          next(recordOfTime(key, new Change(newValue, oldValue), timestamp, headers)),
+        )
         if (pending !== undefined) await pending
       }
       if (isFull()) throw full(name, times.at(RECORDS), times.at(BYTES))
@@ -116,12 +121,12 @@ export function bindSuppress({ region: regionName, waitMs, timeOf, limits, onFul
 
     host.time.onIdle((streamTimeMs) => {
       const toMs = times.advance(STREAM_TIME, streamTimeMs) - waitMs
-      if (region.isDue(toMs)) return release(recordOfTime(streamTimeMs), toMs)
+      if (region.isDue(toMs)) return release(toMs)
     })
     return (record) => {
       const toMs = times.advance(STREAM_TIME, host.time.watermarkOf(record.timestamp)) - waitMs
       buffer(record)
-      if (isFull() || region.isDue(toMs)) return release(record, toMs)
+      if (isFull() || region.isDue(toMs)) return release(toMs)
     }
   }
 }

@@ -8,9 +8,10 @@
  */
 import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
-import type { TimedRegion } from '../region/definition.ts'
+import type { TimeOrderedRegion } from '../region/definition.ts'
 import { isTimestamp } from '../region/layout.ts'
 import { readTime, TIME_BYTES, writeTime } from '../serde/time-bytes.ts'
+import type { NodeHost } from './graph.ts'
 import type { Due, PunctuationType } from './time.ts'
 
 export interface Timer<K = unknown> {
@@ -76,17 +77,15 @@ export function timerKeys<K>(key: Serde<K>): Serde<TimerKey> {
 
 export class TimerQueue {
   readonly #operator: string
-  readonly #region: TimedRegion<unknown, unknown>
+  readonly #region: TimeOrderedRegion<unknown, unknown>
+  readonly #host: NodeHost
   readonly #fire: (timer: Timer) => void | Promise<void>
   readonly #heads: Readonly<Record<PunctuationType, Head>>
 
-  constructor(
-    operator: string,
-    region: TimedRegion<unknown, unknown>,
-    fire: (timer: Timer) => void | Promise<void>,
-  ) {
+  constructor(operator: string, host: NodeHost, fire: (timer: Timer) => void | Promise<void>) {
     this.#operator = operator
-    this.#region = region
+    this.#host = host
+    this.#region = host.region(timersRegion(operator))
     this.#fire = fire
     const head = (type: PunctuationType): Head => new Head((nowMs) => this.#run(type, nowMs))
     this.#heads = { streamTime: head('streamTime'), wallClock: head('wallClock') }
@@ -114,7 +113,12 @@ export class TimerQueue {
         // One before it may have cancelled it.
         if (!this.#region.has(timer)) continue
         this.#region.delete(timer)
-        await this.#fire(timer)
+        const { key, timestampMs } = timer
+        const call = {
+          ...({ kind: 'timer', operator: this.#operator, key, timestamp: timestampMs } as const),
+          bytes: () => ({ key: this.#region.encoded(timer, NOTHING).key.subarray(HEAD_BYTES), value: null }),
+        }
+        await this.#host.carryOut(call, () => this.#fire(timer))
       }
     }
   }

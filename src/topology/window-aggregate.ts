@@ -1,4 +1,5 @@
 /** count, reduce and aggregate in tumbling and hopping windows. All as in Kafka Streams 4.1. */
+import { WINDOW_KEYS } from '../region/timed-keys.ts'
 import { Windowed } from '../serde/windowed.ts'
 import { Change } from './change.ts'
 import { type Fold, folding } from './fold.ts'
@@ -35,7 +36,14 @@ export function bindWindowAggregate({
     const next = fanOut(children)
     const folded = folding(name, fold)
     const { sizeMs, graceMs } = windows
-    const close = closing(host, next, { region, slot, onClose, lagMs: sizeMs + graceMs })
+    const close = closing(host, next, {
+      operator: name,
+      region,
+      keys: WINDOW_KEYS,
+      slot,
+      onClose,
+      lagMs: sizeMs + graceMs,
+    })
 
     const update = (record: StreamRecord, start: number, closedUpTo: number): StreamRecord | undefined => {
       const { key, timestamp } = record

@@ -1,14 +1,18 @@
 /** How windows close: when stream time moves, by a record or because the inputs are idle. */
 import type { TimeOrderedRegion } from '../region/definition.ts'
+import type { TimedKeys } from '../region/timed-keys.ts'
 import type { Windowed } from '../serde/windowed.ts'
 import { Change } from './change.ts'
 import type { NodeHost, Step } from './graph.ts'
-import { StreamRecord } from './record.ts'
+import { recordOfTime, type StreamRecord } from './record.ts'
 
 export type WindowRegion = TimeOrderedRegion<Windowed, unknown>
 
 export interface ClosingOptions {
+  readonly operator: string
   readonly region: WindowRegion
+  /** The region's. */
+  readonly keys: TimedKeys
   /** Which of the region's times is the operator's stream time. */
   readonly slot: number
   /** Whether windows that close are passed on. */
@@ -17,19 +21,18 @@ export interface ClosingOptions {
   readonly lagMs: number
 }
 
-/** Stands for the record where time moves without one. */
-export function recordOfTime(timestampMs: number): StreamRecord {
-  return new StreamRecord(null, null, timestampMs, [], '', -1, -1)
-}
-
 /**
  * What an aggregation does when its stream time has moved from one time to another. With `onClose` it passes on the
  * windows that have closed, in the order of time: those that had not closed at the old stream time, so each one once.
  */
-export function closing(host: NodeHost, next: Step, { region, slot, onClose, lagMs }: ClosingOptions) {
+export function closing(
+  host: NodeHost,
+  next: Step,
+  { operator, region, keys, slot, onClose, lagMs }: ClosingOptions,
+) {
   host.time.onIdle((streamTimeMs) => {
     const beforeMs = region.times.at(slot)
-    return close(recordOfTime(streamTimeMs), beforeMs, region.times.advance(slot, streamTimeMs))
+    return close(recordOfTime(null, null, streamTimeMs), beforeMs, region.times.advance(slot, streamTimeMs))
   })
   return close
 
@@ -40,7 +43,16 @@ export function closing(host: NodeHost, next: Step, { region, slot, onClose, lag
 
   async function emit(record: StreamRecord, afterMs: number, toMs: number): Promise<void> {
     for await (const { key, value, timestamp } of region.due(afterMs, toMs)) {
-      const pending = next(record.with(key, new Change(value, null), timestamp))
+      const emission = {
+        ...({ kind: 'emission', operator, key, timestamp } as const),
+        bytes: () => {
+          const entry = region.encoded(key, value)
+          return { ...entry, key: entry.key.subarray(0, entry.key.length - keys.numberBytes) }
+        },
+      }
+      const pending = host.carryOut(emission, () =>
+        next(recordOfTime(key, new Change(value, null), timestamp, record.headers)),
+      )
       if (pending !== undefined) await pending
     }
   }

@@ -126,7 +126,7 @@ describe('stream time', () => {
     const { app } = await stage.run(topology)
     await stage.drained(topology)
     await stage.send('in', at(20), strings)
-    await expect.poll(() => app.health.tasks[0]?.error?.code).toBe('OPERATOR_FAILED')
+    await expect.poll(() => app.health.tasks[0]?.error?.code).toBe('PUNCTUATOR_FAILED')
     expect(app.health.tasks[0]?.error?.message).toContain("punctuator of operator 'tick'")
     expect(await valuesOf('out')).toEqual(['v'])
   })

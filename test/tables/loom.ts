@@ -41,6 +41,8 @@ export class Loom {
           return none()
         },
         late: none,
+        carryOut: (_, run) => run(),
+        calling: () => {},
         early: none,
         signal: new AbortController().signal,
         output: (node) => (record) => {
