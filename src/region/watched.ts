@@ -77,6 +77,10 @@ export class WatchedRegion<K = unknown, V = unknown> implements TimeOrderedRegio
     return this.#region.bytesUnder(key)
   }
 
+  encoded(key: K, value: V): { readonly key: Uint8Array; readonly value: Uint8Array } {
+    return this.#region.encoded(key, value)
+  }
+
   isDue(toMs: number): boolean {
     return this.#region.isDue(toMs)
   }

@@ -3,37 +3,29 @@
  * region writes, input positions. It does no I/O but point reads of its regions; what becomes of the effects is
  * decided in commit.ts.
  */
-import { DruseError } from '../errors.ts'
-import { recordBytesMax } from '../kafka/record-batch.ts'
-import type { Clock, Codec } from '../ports.ts'
+import type { DruseError } from '../errors.ts'
+import type { Clock } from '../ports.ts'
 import type { ReadableRegion } from '../region/definition.ts'
 import type { EntryTable } from '../region/entry-table.ts'
 import type { RegionPart } from '../region/part.ts'
 import { type CompiledSource, compile, concurrencyOf } from '../topology/compile.ts'
-import type { LateRecord, RepartitionNode, SinkNode, SourceNode, Step } from '../topology/graph.ts'
+import type { LateRecord, RepartitionNode, SourceNode } from '../topology/graph.ts'
 import type { StreamRecord } from '../topology/record.ts'
-import type { TopicChooser } from '../topology/routing.ts'
-import { operatorFailed } from '../topology/steps.ts'
 import type { TimeUnit } from '../topology/unit.ts'
 import type { ErrorPolicy, TopicPartition } from '../types.ts'
 import type { InputPosition } from './agreement.ts'
 import { blameOf } from './blame.ts'
-import { Opening, type OutputTopic } from './chosen-topics.ts'
 import { deadLetterHeaders, type Reason, reasonOfError, reasonOfLate, unitHeaders } from './dead-letters.ts'
 import { EarlyCalls, type Upcoming } from './early-calls.ts'
 import type { Head, InputQueue } from './input-queue.ts'
-import { type Output, OutputLog } from './output-log.ts'
-import { type Destination, Placement, type TopicDestinations } from './placement.ts'
+import type { OutputLog } from './output-log.ts'
 import { type TaskId, taskName } from './plan.ts'
+import { type OutputSurroundings, TaskOutputs } from './task-outputs.ts'
 import { RunningTime } from './task-time.ts'
 import { detailsOf, type Policies, policiesOf, unitFailed } from './units.ts'
 
 /** Everything outside of its own state that a task needs to turn records into effects. */
-export interface TaskSurroundings {
-  destinations(topic: string): TopicDestinations
-  output(node: SinkNode | RepartitionNode, topic: string): OutputTopic
-  /** Of a topic that was chosen for a record; on its way when it is not known yet. */
-  chosenOutput(node: SinkNode, topic: string): OutputTopic | Opening
+export interface TaskSurroundings extends OutputSurroundings {
   globalRegion(name: string): ReadableRegion<unknown, unknown>
   debug(details: object, message: string): void
   warn(details: object, message: string): void
@@ -85,15 +77,11 @@ export class Task {
   /** Since when the task has waited for an input that has nothing, while others have. */
   #waitingSinceMs: number | undefined
   #sequence: number
-  #outputs = new OutputLog()
-  #outputBytes = 0
+  readonly #outputs: TaskOutputs
   #committedPositions: string
   #recordTimestamp = 0
-  readonly #placement = new Placement()
   /** The record under way, when its operators return a promise. */
   #busy: Promise<void> | undefined
-  /** Topics that the record under way waits for. */
-  readonly #openings = new Set<Opening>()
   /** Where operators call out. */
   readonly #early: EarlyCalls | undefined
   #whenReady = (): void => {}
@@ -112,6 +100,7 @@ export class Task {
     this.inputs = inputs
     this.parts = parts
     this.#surroundings = surroundings
+    this.#outputs = new TaskOutputs(surroundings)
     this.#sequence = sequence
     this.#clock = surroundings.clock
     this.#maxTaskIdleMs = options.maxTaskIdleMs
@@ -124,7 +113,7 @@ export class Task {
       late: (late) => this.#leaveOut(late),
       carryOut: (unit, run) => this.#carryOut(unit, run),
       calling: (running) => this.#calling(running),
-      output: (node) => this.#output(node),
+      output: (node) => this.#outputs.of(node),
       time: this.#time,
       clock: surroundings.clock,
       early: (call) => this.#early?.ask(call),
@@ -152,13 +141,14 @@ export class Task {
 
   /** What keeps the next record, or the one under way: a schema registry, a broker. */
   get waitingFor(): DruseError | undefined {
-    for (const { waitingFor } of [...this.inputs, ...this.#openings]) if (waitingFor) return waitingFor
+    for (const { waitingFor } of [...this.inputs, ...this.#outputs.openings])
+      if (waitingFor) return waitingFor
     return undefined
   }
 
   /** Of effects not yet sealed, roughly. */
   get bytes(): number {
-    let bytes = this.#outputBytes
+    let { bytes } = this.#outputs
     for (const part of this.parts.values()) bytes += part.bytes
     return bytes
   }
@@ -258,9 +248,7 @@ export class Task {
     if (this.#busy !== undefined || this.hasFailed) {
       throw new Error(`task ${this.name} is in the middle of a record`)
     }
-    const outputs = this.#outputs
-    this.#outputs = new OutputLog()
-    this.#outputBytes = 0
+    const outputs = this.#outputs.seal()
     this.#sequence += 1
     this.#committedPositions = this.#positionsText()
     return {
@@ -380,7 +368,7 @@ export class Task {
   }
 
   #carryOut(unit: TimeUnit, run: () => void | Promise<void>): void | Promise<void> {
-    if (this.#undoable && this.#calls.size > 0) return this.#carryOutAlone(unit, run)
+    if (this.#calls.size > 0) return this.#carryOutAlone(unit, run)
     const lateOnes = this.#lateOnes
     this.#lateOnes = new Map()
     const outputs = this.#outputs.size
@@ -532,10 +520,8 @@ export class Task {
   }
 
   #buryUnit(topic: string, unit: Exclude<TimeUnit, { kind: 'punctuation' }>, reason: Reason): void {
-    const { key, value } = unit.bytes()
-    const to = this.#placement.byKey(this.#surroundings.destinations(topic), key)
     const headers = unitHeaders(unit, this.id.partition, reason)
-    this.#emit({ to, timestamp: unit.timestamp, key, value, headers })
+    this.#outputs.letter(topic, { timestamp: unit.timestamp, ...unit.bytes(), headers })
   }
 
   #bury(
@@ -546,74 +532,8 @@ export class Task {
     reason: Reason,
   ): void {
     const { raw, timestamp } = head
-    const to = this.#placement.byKey(this.#surroundings.destinations(topic), raw.key)
     const headers = deadLetterHeaders(head, input, serdes, reason)
-    this.#emit({ to, timestamp, key: raw.key, value: raw.value, headers })
-  }
-
-  #output(node: SinkNode | RepartitionNode): Step {
-    const { topic } = node
-    if (typeof topic === 'function') return this.#chosenOutput(node as SinkNode, topic)
-    const output = this.#surroundings.output(node, topic)
-    return (record) => this.#send(node, output, record)
-  }
-
-  #chosenOutput(node: SinkNode, choose: TopicChooser): Step {
-    return (record) => {
-      let output: OutputTopic | Opening
-      try {
-        output = this.#surroundings.chosenOutput(node, choose(record.value, record.key, record))
-      } catch (error) {
-        throw operatorFailed(node.name, record, error)
-      }
-      if (!(output instanceof Opening)) return this.#send(node, output, record)
-      return this.#sendWhenOpen(node, output, record)
-    }
-  }
-
-  async #sendWhenOpen(node: SinkNode, opening: Opening, record: StreamRecord): Promise<void> {
-    let opened: OutputTopic
-    this.#openings.add(opening)
-    try {
-      opened = await opening.opened
-    } catch (error) {
-      throw operatorFailed(node.name, record, error)
-    } finally {
-      this.#openings.delete(opening)
-    }
-    this.#send(node, opened, record)
-  }
-
-  #send(node: SinkNode | RepartitionNode, output: OutputTopic, record: StreamRecord): void {
-    const { name, partitioner } = node
-    const { destinations } = output
-    const { topic } = destinations[0] as Destination
-    try {
-      const key = encode(output.key, record.key, 'key', topic)
-      const value = encode(output.value, record.value, 'value', topic)
-      const placed = key === null ? null : (node.key.partitionBytes?.(key) ?? key)
-      const to =
-        partitioner === undefined
-          ? this.#placement.byKey(destinations, placed)
-          : this.#placement.chosen(partitioner, destinations, placed, record)
-      this.#emit({ to, timestamp: record.timestamp, key, value, headers: record.headers })
-    } catch (error) {
-      throw operatorFailed(name, record, error)
-    }
-  }
-
-  #emit(output: Output): void {
-    const bytes = recordBytesMax(output.key, output.value, output.headers)
-    const { topic, maxRecordBytes } = output.to
-    if (bytes > maxRecordBytes) {
-      throw new DruseError(
-        'RECORD_TOO_LARGE',
-        `A record for topic '${topic}' has ${bytes} bytes, the topic takes ${maxRecordBytes}; raise its max.message.bytes or write less`,
-        { topic, bytes, limitBytes: maxRecordBytes },
-      )
-    }
-    this.#outputs.push(output)
-    this.#outputBytes += bytes
+    this.#outputs.letter(topic, { timestamp, key: raw.key, value: raw.value, headers })
   }
 
   #positionsText(): string {
@@ -623,13 +543,4 @@ export class Task {
 
 function isUndoable({ sub }: TaskId): boolean {
   return sub.sources.some((source: SourceNode | RepartitionNode) => source.onFailure !== 'fail')
-}
-
-function encode(codec: Codec<unknown>, value: unknown, part: string, topic: string): Uint8Array | null {
-  if (value === null) return null
-  if (value !== undefined) return codec.encode(value)
-  throw new DruseError(
-    'ENCODE_FAILED',
-    `A record for topic '${topic}' has an undefined ${part}; an operator returned nothing. Use null where nothing is meant`,
-  )
 }

@@ -20,9 +20,13 @@ export function policiesOf(sub: SubTopology): ReadonlyMap<string, Policies> {
   const sources = new Map<NodeId, ReadonlySet<SourceNode | RepartitionNode>>()
   for (const source of sub.sources) sources.set(source.id, new Set([source]))
   const policies = new Map<string, Policies>()
-  for (const { id, kind, name, parents } of sub.nodes) {
-    if (kind !== 'operator') continue
-    const above = new Set(parents.flatMap((parent) => [...(sources.get(parent) ?? [])]))
+  for (const node of sub.nodes) {
+    if (node.kind !== 'operator') continue
+    const { id, name, parents, listensTo } = node
+    // Whoever listens to a region may hear of every record.
+    const above = new Set(
+      listensTo === undefined ? parents.flatMap((parent) => [...(sources.get(parent) ?? [])]) : sub.sources,
+    )
     sources.set(id, above)
     const all = [...above]
     const isLetter = (policy: ErrorPolicy | LatePolicy) => typeof policy === 'object'

@@ -139,6 +139,7 @@ function withEvents(task: TaskHost, events: EntryEvents): TaskHost {
     region: (name) => events.watched(name, task.region(name)),
     time: events.timeOf(task.time),
     early: (call) => task.early({ ...call, next: events.behind(call.next) }),
+    carryOut: (unit, run) => task.carryOut(unit, () => events.within(unit.timestamp, run)),
   }
 }
 

@@ -8,7 +8,7 @@ import type { TimeOrderedRegion } from '../region/definition.ts'
 import { WatchedRegion } from '../region/watched.ts'
 import { entryEvent } from './entry-event.ts'
 import type { Step } from './graph.ts'
-import { StreamRecord } from './record.ts'
+import { recordOfTime, type StreamRecord } from './record.ts'
 import { fanOut } from './steps.ts'
 import type { Cancellable, Due, PunctuationType, Punctuator, TaskTime } from './time.ts'
 
@@ -21,8 +21,7 @@ interface Queued {
 const NO_CAUSES: readonly string[] = []
 
 /** Of a step of time: it comes from nowhere. */
-const ofTime = (timestampMs: number): StreamRecord =>
-  new StreamRecord(null, null, timestampMs, [], '', -1, -1)
+const ofTime = (timestampMs: number): StreamRecord => recordOfTime(null, null, timestampMs)
 
 export class EntryEvents {
   /** By region, in the order of the nodes. */
@@ -59,6 +58,11 @@ export class EntryEvents {
     return (record) => this.#during(record, () => step(record))
   }
 
+  /** A unit of its own, which may lie within another one: so do its events. */
+  within(timestampMs: number, run: () => void | Promise<void>): void | Promise<void> {
+    return this.#during(ofTime(timestampMs), run)
+  }
+
   /** The same of what time comes to. */
   timeOf(time: TaskTime): TaskTime {
     const behind =
@@ -92,17 +96,22 @@ export class EntryEvents {
   }
 
   #during(unit: StreamRecord, work: () => void | Promise<void>): void | Promise<void> {
+    const outer = [this.#unit, this.#queue, this.#causes] as const
     this.#unit = unit
+    this.#queue = []
+    const end = (): void => {
+      ;[this.#unit, this.#queue, this.#causes] = outer
+    }
     const failed = (error: unknown): never => {
       // All of the unit is taken back.
-      this.#queue = []
-      this.#causes = NO_CAUSES
+      end()
       throw error
     }
     try {
       const pending = work()
       const delivered = pending === undefined ? this.#deliver() : pending.then(() => this.#deliver())
-      return delivered?.catch(failed)
+      if (delivered !== undefined) return delivered.then(end, failed)
+      end()
     } catch (error) {
       failed(error)
     }
@@ -116,7 +125,6 @@ export class EntryEvents {
       const pending = fanOut(this.#listeners.get(causes.at(-1) as string) as Step[])(record)
       if (pending !== undefined) return pending.then(() => this.#deliver())
     }
-    this.#causes = NO_CAUSES
   }
 }
 

@@ -424,6 +424,38 @@ test('a failure that no policy lets through stops the task, whatever is made of 
   await driver.close().catch(() => {})
 })
 
+test('events of a region go on with the unit that has written to it, and not if that fails', async () => {
+  const topology = () => {
+    const t = new Topology('told', { onFailure: 'skip' })
+    const notes = t.region('notes', strings)
+    const input = t.stream('in', strings)
+    input.process('write', { regions: [notes] }, ({ key, value }, { notes }) => notes.put(key, value))
+    input
+      .toTable('rows')
+      .suppress('held', untilTimeLimit({ limitMs: 10 }))
+      .toStream()
+      .process('note', { regions: [notes] }, ({ key, value }, { notes }) => {
+        notes.put(`${key} passed`, value)
+        noBad(value)
+      })
+    t.fromRegion(notes)
+      .mapValues(({ newValue }) => String(newValue))
+      .to('out', strings)
+    return t
+  }
+  await using driver = await TestDriver.create(topology)
+  await say(driver, 'in', ['a', 'x', 1], ['b', 'bad', 2], ['c', 'y', 3], ['d', 'z', 50])
+  const events = await driver.createOutputTopic('out', strings).readKeyValuesToList()
+  expect(events).toEqual([
+    ['a', 'x'],
+    ['b', 'bad'],
+    ['c', 'y'],
+    ['a passed', 'x'],
+    ['c passed', 'y'],
+    ['d', 'z'],
+  ])
+})
+
 test('windows that are held back until they close, too', async () => {
   const topology = () => {
     const t = new Topology('held', { onFailure: { deadLetter: 'dead' } })
