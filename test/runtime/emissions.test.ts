@@ -242,7 +242,7 @@ test('an emission that brings about another one: each is answered for alone', as
       .reduce('last', (_, value) => value)
       .suppress('held', untilTimeLimit({ limitMs: 15 }))
       .toStream()
-      .map((value, { key }) => [key, noBad(value)] as const)
+      .map((value, { key }) => [key, noBad(value ?? '')] as const)
       .to('out', strings)
     return t
   }
@@ -435,8 +435,8 @@ test('events of a region go on with the unit that has written to it, and not if 
       .suppress('held', untilTimeLimit({ limitMs: 10 }))
       .toStream()
       .process('note', { regions: [notes] }, ({ key, value }, { notes }) => {
-        notes.put(`${key} passed`, value)
-        noBad(value)
+        notes.put(`${key} passed`, value ?? '')
+        noBad(value ?? '')
       })
     t.fromRegion(notes)
       .mapValues(({ newValue }) => String(newValue))
