@@ -12,11 +12,13 @@ import {
   type SubscriberEntry,
 } from '../topology/foreign-key-join.ts'
 import {
+  type LAST_VERSION,
   type Response,
   responseSerde,
   type Subscriber,
   subscriberSerde,
   subscriptionSerde,
+  versionKey,
 } from '../topology/foreign-key-messages.ts'
 import type { Partitioner } from '../topology/routing.ts'
 import { addRegion, type RegionOptions } from './materialized.ts'
@@ -59,10 +61,10 @@ export function foreignKeyJoin<Name extends string, K, V, KF, VF, VO>(
   left.origin.sendOldValues(true)
   const rows = left.origin.view()
   const foreign = right.origin.view()
-  const versions = builder.addRegion<Region<string, K, string>>({
+  const versions = builder.addRegion<Region<string, K | typeof LAST_VERSION, string>>({
     kind: 'partitioned',
     name: `${name}-versions`,
-    key,
+    key: versionKey(key),
     value: string,
     store,
   }).name

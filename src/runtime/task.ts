@@ -114,6 +114,7 @@ export class Task {
       carryOut: (unit, run) => this.#carryOut(unit, run),
       calling: (running) => this.#calling(running),
       output: (node) => this.#outputs.of(node),
+      partition: id.partition,
       time: this.#time,
       clock: surroundings.clock,
       early: (call) => this.#early?.ask(call),

@@ -13,11 +13,17 @@
  *
  * Results, timestamps and spurious tombstones are those of Kafka Streams 4.1, which compares hashes of the rows instead.
  */
+import type { TimedRegion } from '../region/definition.ts'
 import { isSameKey } from '../serde/same-key.ts'
 import type { Change } from './change.ts'
-import type { Instruction, Response, Subscriber, Subscription } from './foreign-key-messages.ts'
+import {
+  type Instruction,
+  LAST_VERSION,
+  type Response,
+  type Subscriber,
+  type Subscription,
+} from './foreign-key-messages.ts'
 import type { NodeHost, Step } from './graph.ts'
-import type { StreamRecord } from './record.ts'
 import { fanOut, forwardEach, guarded } from './steps.ts'
 import type { TableView } from './table-view.ts'
 
@@ -48,18 +54,17 @@ export function bindSubscribe({ isLeft, foreignKey, versions, results }: Subscri
     const joined = host.region(results)
     const [ask, resolve] = children as [ask: Step, resolve: Step]
     const call = guarded(operator, foreignKey)
-    const versionOf = versioning()
     return (record) => {
       const { key } = record
       const { newValue, oldValue } = record.value as Change
       if (newValue === null && oldValue === null) return
       const from = oldValue === null ? null : (call(record, oldValue, key) ?? null)
       const to = newValue === null ? null : (call(record, newValue, key) ?? null)
-      const version = newValue === null ? NO_VERSION : versionOf(record)
+      const version = newValue === null ? NO_VERSION : nextVersion(region)
       if (newValue === null) region.delete(key)
       else region.put(key, version)
       const { asked, isDecided } = isLeft ? askedByLeft(from, to) : askedByInner(from, to, joined.has(key))
-      const { partition } = record
+      const { partition } = host
       const asking = forwardEach(
         asked.map(([foreign, instruction]) =>
           record.with(foreign, { instruction, partition, version, key } satisfies Subscription),
@@ -105,16 +110,11 @@ function askedByInner(from: unknown, to: unknown, hasResult: boolean): Questions
   return { asked, isDecided: false }
 }
 
-/** Another one for each change of a partition's rows, the same ones when records are processed again. */
-function versioning(): (record: StreamRecord) => string {
-  let last = ''
-  let count = 0
-  return ({ topic, offset }) => {
-    const cause = `${offset}@${topic}`
-    count = cause === last ? count + 1 : 0
-    last = cause
-    return count === 0 ? cause : `${cause}+${count}`
-  }
+/** Another one for each change of a partition's rows: counted in the region, so that one never comes again. */
+function nextVersion(region: TimedRegion<unknown, unknown>): string {
+  const version = String(Number(region.get(LAST_VERSION) ?? 0) + 1)
+  region.put(LAST_VERSION, version)
+  return version
 }
 
 export interface ForeignSideOptions {

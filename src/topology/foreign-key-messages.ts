@@ -4,6 +4,7 @@
  *   subscription  format (1), instruction (1), partition (4), length of the version (2), version, the row's key
  *   response      format (1): 1 with a foreign value, 0 without; length of the version (2), version, foreign value
  *   subscriber    length of the foreign key (4), foreign key, the row's key: what a region has as its key
+ *   versions      01 and the row's key, or 00 for the last version that was given: likewise
  *
  * A version is text; an empty one stands for a row that was deleted. Numbers are big-endian.
  */
@@ -107,6 +108,24 @@ export function responseSerde<V>(values: Serde<V>): Serde<Response<V>> {
             return value === undefined ? undefined : prepare.call(codec, value)
           },
         }),
+      }
+    },
+  }
+}
+
+/** In the region of versions, in place of a row's key. */
+export const LAST_VERSION = Symbol('last version')
+
+export function versionKey<K>(keys: Serde<K>): Serde<K | typeof LAST_VERSION> {
+  return {
+    kind: `version:${keys.kind}`,
+    stableBytes: keys.stableBytes,
+    open: async (context) => {
+      const codec = await keys.open(context)
+      return {
+        encode: (key) =>
+          key === LAST_VERSION ? Buffer.of(0) : Buffer.concat([Buffer.of(1), codec.encode(key as K)]),
+        decode: (bytes) => (bytes[0] === 0 ? LAST_VERSION : codec.decode(bytes.subarray(1))),
       }
     },
   }

@@ -18,6 +18,8 @@ export interface NodeHost {
   /** `TimeOrderedRegion` only where it was declared so. */
   region(name: string): TimeOrderedRegion<unknown, unknown>
   globalRegion(name: string): ReadableRegion<unknown, unknown>
+  /** Of the task. */
+  readonly partition: number
   readonly time: TaskTime
   readonly clock: Clock
   /** A record came after its window had closed, and is left out of it. */

@@ -112,7 +112,7 @@ describe('described', () => {
             --> to-out-11
           Sink to-out-11 (topic: out; key: string, value: string)
           Region orders (changelog: shop-orders-changelog, persistent; key: string, value: string)
-          Region joined-versions (changelog: shop-joined-versions-changelog, persistent; key: string, value: string)
+          Region joined-versions (changelog: shop-joined-versions-changelog, persistent; key: version:string, value: string)
           Region joined (changelog: shop-joined-changelog, persistent; key: string, value: string)
         Sub-topology 1
           Source from-customers-2 (topics: customers; key: string, value: string)

@@ -1,6 +1,7 @@
 /** Foreign-key joins when the two sides hear late of one another: the result ends as what the tables say. */
 import { describe, expect, test } from 'vitest'
-import { int64, type Serde, string, Topology } from '../../src/index.ts'
+import { int64, type Serde, string, Topology, timeWindowed, tumblingWindows } from '../../src/index.ts'
+import { TestDriver } from '../../src/testing/index.ts'
 import { Loom } from './loom.ts'
 
 const strings = { key: string, value: string }
@@ -133,6 +134,69 @@ describe('a result does not stay behind', () => {
     await s.ask()
     await s.answer()
     expect(s.last).toEqual(['o', null])
+  })
+})
+
+describe('rows that no record has brought', () => {
+  const keys = ['o1', 'o2', 'o3', 'o4', 'o5', 'o6']
+
+  test('but timers, have their answers come back', async () => {
+    await using driver = await TestDriver.create(
+      () => {
+        const t = new Topology('shop')
+        t.stream('orders', strings)
+          .processValues(
+            'later',
+            { onTimer: ({ timestampMs }, { forward }) => forward(`c:${timestampMs}`) },
+            ({ timestamp }, { timers }) => timers.register(timestamp + 10),
+          )
+          .toTable('rows')
+          .joinOnForeignKey('j', t.table('customers', strings), options)
+          .toStream()
+          .to('out', strings)
+        return t
+      },
+      { partitions: 3 },
+    )
+    await driver.createInputTopic('customers', strings).pipeInput('c', 'Ann', { timestamp: 0 })
+    const input = driver.createInputTopic('orders', strings)
+    for (const timestamp of [1, 50, 100]) {
+      for (const key of keys) await input.pipeInput(key, '', { timestamp })
+    }
+    const results = await driver.createOutputTopic('out', strings).readKeyValuesToMap()
+    expect(results).toEqual(new Map(keys.map((key) => [key, 'c:60 Ann'])))
+  })
+
+  test.each([
+    ['a record', undefined],
+    ['idle time', 10_000],
+  ])('but windows that %s has closed, too', async (_, idleAfterMs) => {
+    const key = timeWindowed(string, { sizeMs: 10 })
+    await using driver = await TestDriver.create(
+      () => {
+        const t = new Topology('shop', idleAfterMs === undefined ? {} : { idleAfterMs })
+        t.stream('orders', strings)
+          .groupByKey()
+          .windowedBy(tumblingWindows({ sizeMs: 10, graceMs: 0 }))
+          .emitStrategy('onWindowClose')
+          .reduce('last', (_, value) => value, { retentionMs: 10_000 })
+          .joinOnForeignKey('j', t.table('customers', strings), { ...options, key })
+          .toStream()
+          .to('out', { key, value: string })
+        return t
+      },
+      { partitions: 3 },
+    )
+    await driver.createInputTopic('customers', strings).pipeInput('c', 'Ann', { timestamp: 0 })
+    const input = driver.createInputTopic('orders', strings)
+    for (const order of keys) await input.pipeInput(order, 'c:1', { timestamp: 1 })
+    if (idleAfterMs === undefined) {
+      for (const order of keys) await input.pipeInput(order, 'd:1', { timestamp: 10 })
+    } else await driver.advanceWallClockTime(60_000)
+    const results = await driver.createOutputTopic('out', { key, value: string }).readKeyValuesToList()
+    expect(results.map(([{ key: order }, value]) => [order, value]).sort()).toEqual(
+      keys.map((order) => [order, 'c:1 Ann']),
+    )
   })
 })
 

@@ -41,6 +41,7 @@ export class Loom {
           return none()
         },
         late: none,
+        partition: 0,
         carryOut: (_, run) => run(),
         calling: () => {},
         early: none,
