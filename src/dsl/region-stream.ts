@@ -12,10 +12,10 @@ import { fanOut } from '../topology/steps.ts'
 import { bindToRegion } from '../topology/to-region.ts'
 import { checkMs } from '../topology/windows.ts'
 import type { FailurePolicies } from './failure-policies.ts'
-import { type Place, requireKeyed } from './place.ts'
+import { type Named, type Place, requireKeyed } from './place.ts'
 
 /** Errors: TOPOLOGY_INVALID. */
-export function addToRegion(place: Place<unknown, unknown>, region: AnyRegion): void {
+export function addToRegion(place: Place<unknown, unknown>, region: AnyRegion, named?: Named): void {
   const where = `toRegion('${region.name}')`
   const { builder } = place
   requirePartitioned(region, where)
@@ -30,7 +30,7 @@ export function addToRegion(place: Place<unknown, unknown>, region: AnyRegion): 
   builder.add({
     kind: 'operator',
     operator: 'toRegion',
-    name: new AutoName(`to-region-${region.name}`),
+    name: named?.name ?? new AutoName(`to-region-${region.name}`),
     parents: [place.node],
     regions: [region.name],
     bind: bindToRegion(region.name),
@@ -38,14 +38,18 @@ export function addToRegion(place: Place<unknown, unknown>, region: AnyRegion): 
 }
 
 /** The events of a region of this topology. Errors: TOPOLOGY_INVALID. */
-export function addFromRegion(builder: GraphBuilder, region: AnyRegion): Place<unknown, unknown> {
+export function addFromRegion(
+  builder: GraphBuilder,
+  region: AnyRegion,
+  named?: Named,
+): Place<unknown, unknown> {
   const where = `fromRegion('${region.name}')`
   requirePartitioned(region, where)
   builder.requireOwn(where, region)
   const node = builder.add({
     kind: 'operator',
     operator: 'fromRegion',
-    name: new AutoName(`from-region-${region.name}`),
+    name: named?.name ?? new AutoName(`from-region-${region.name}`),
     parents: [],
     regions: [region.name],
     listensTo: region.name,
@@ -101,6 +105,7 @@ export type AnyRegionElsewhere = RegionElsewhere<any, any> & {
 export function addFromChangelog(
   builder: GraphBuilder,
   elsewhere: AnyRegionElsewhere,
+  named?: Named,
 ): Place<unknown, unknown> {
   const { application, region: name, value } = elsewhere
   const where = `fromRegion('${name}' of '${application}')`
@@ -135,7 +140,7 @@ export function addFromChangelog(
   const node = builder.add({
     kind: 'operator',
     operator: 'fromChangelog',
-    name: new AutoName(`from-region-${copy.name}`),
+    name: named?.name ?? new AutoName(`from-region-${copy.name}`),
     parents: [source],
     regions: [copy.name],
     bind: bindFromChangelog({ region: copy.name, retentionMs: timed?.retentionMs }),

@@ -501,8 +501,9 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   toRegion<RK, RV>(
     this: Stream<K, V, 'keyed'>,
     region: Region<string, RK, RV> & Takes<K, RK> & Takes<V, RV | null>,
+    named?: Named,
   ): void {
-    addToRegion((this as Stream<unknown, unknown>).place, region)
+    addToRegion((this as Stream<unknown, unknown>).place, region, named)
   }
 
   #lookUp(isLeft: boolean, table: LookedUp, rest: readonly unknown[]): Stream<K, unknown, Partitioning> {

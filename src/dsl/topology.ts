@@ -244,7 +244,7 @@ export class Topology {
    * What is behind it cannot write the region itself: TOPOLOGY_INVALID where that shows in the topology, else REGION_CYCLE,
    * as a failure of the record.
    */
-  fromRegion<K, V>(region: Region<string, K, V>): Stream<K, EntryEvent<K, V>>
+  fromRegion<K, V>(region: Region<string, K, V>, named?: Named): Stream<K, EntryEvent<K, V>>
   /**
    * The changes of a region of another application, by its changelog `<application>-<region>-changelog`, which is read
    * committed. A copy of the region, `<application>-<region>`, tells what an entry was before. Events come once each, in
@@ -253,13 +253,15 @@ export class Topology {
    */
   fromRegion<K, V>(
     region: WindowsElsewhere<K, V> | SessionsElsewhere<K, V>,
+    named?: Named,
   ): Stream<Windowed<K>, EntryEvent<Windowed<K>, V>>
   fromRegion<K, V>(
     region: RegionElsewhere<K, V> & { readonly windows?: never; readonly sessions?: never },
+    named?: Named,
   ): Stream<K, EntryEvent<K, V>>
-  fromRegion(region: AnyRegion | AnyRegionElsewhere): unknown {
-    if ('application' in region) return new Stream(addFromChangelog(this.#builder, region))
-    return new Stream(addFromRegion(this.#builder, region))
+  fromRegion(region: AnyRegion | AnyRegionElsewhere, named?: Named): unknown {
+    if ('application' in region) return new Stream(addFromChangelog(this.#builder, region, named))
+    return new Stream(addFromRegion(this.#builder, region, named))
   }
 
   #checkReusable<K, V>(topic: string, source: SourceOptions<K, V>): void {

@@ -49,3 +49,13 @@ test('and drawn with the direction in which entries go', () => {
     '',
   ])
 })
+
+test('under the names that they are given', () => {
+  const t = new Topology('named')
+  const entries = t.region('entries', strings)
+  t.stream('in', strings).toRegion(entries, { name: 'keep' })
+  t.fromRegion(entries, { name: 'changes' })
+  t.fromRegion({ application: 'other', region: 'r', ...strings }, { name: 'others' })
+  const names = t.build().nodes.map(({ name }) => name)
+  expect(names.filter((name) => !name.startsWith('from-'))).toEqual(['keep', 'changes', 'others'])
+})
