@@ -261,6 +261,49 @@ describe('beside the other application', () => {
     expect(asked.filter((id) => id < 1)).toEqual([])
   })
 
+  test('windows that were deleted before they were read are told, not passed over', async () => {
+    const counting = () => {
+      const t = new Topology('counting')
+      t.stream('in', strings)
+        .groupByKey()
+        .windowedBy(tumblingWindows({ sizeMs: 100, graceMs: 0 }))
+        .count('windows')
+      return t
+    }
+    const following = () => {
+      const t = new Topology('following')
+      const windows = { sizeMs: 100, retentionMs: 100 }
+      t.fromRegion({ application: 'counting', region: 'windows', key: string, value: int64, windows })
+        .map((event, { key }) => [key, textOf(event)])
+        .to('events', told)
+      return t
+    }
+    await stage.topics('in', 'events')
+    await stage.run(counting)
+    await say(['a', 'x', 10])
+    await stage.drained(counting)
+    const disk = memoryDisk()
+    const first = await stage.run(following, { disk })
+    await stage.drained(following)
+    await first.close()
+    await say(['a', 'x', 1_000])
+    await stage.drained(counting)
+    const at = { topic: 'counting-windows-changelog', partition: 0 }
+    const { offset } = (await stage.committed('following', at)) as { offset: number }
+    // As the other application does with what is over.
+    const partitions = [{ ...at, offset: offset + 1 }]
+    const { partitions: deleted } = await stage.ask(at, {
+      api: 'DeleteRecords',
+      timeoutMs: 1_000,
+      partitions,
+    })
+    expect(deleted).toMatchObject([{ errorCode: 0, lowWatermark: offset + 1 }])
+    const { app } = await stage.run(following, { disk })
+    await expect.poll(() => app.health.tasks.map(({ status }) => status)).toEqual(['failed'])
+    expect(app.health.tasks[0]?.error?.code).toBe('OFFSET_OUT_OF_RANGE')
+    expect(await eventsOf()).toEqual([['a', 10, 'create', 1, null]])
+  })
+
   test('a reset of the other application destroys nothing', async () => {
     await stage.topics('in', 'events')
     const other = await stage.run(writer)
