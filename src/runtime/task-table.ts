@@ -23,6 +23,12 @@ export interface TaskHealth {
   readonly processed: number
   /** How often a record was left out of a window that had closed, since the task began here. */
   readonly late: number
+  /**
+   * How often a record was left out for another reason, since the task began here: an operator needs a key or a value, and
+   * it has none; its source's `timestamp` says so; an error policy says so, also when it became a dead letter. Together
+   * with `late` Kafka Streams' `dropped-records-total`.
+   */
+  readonly dropped: number
 }
 
 /**
@@ -86,6 +92,7 @@ export class TaskTable {
       waitingFor: status === 'running' ? taken?.task.waitingFor : waitingFor,
       processed: taken?.task.processed ?? 0,
       late: taken?.task.late ?? 0,
+      dropped: taken?.task.dropped ?? 0,
     }))
   }
 

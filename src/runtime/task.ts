@@ -88,6 +88,7 @@ export class Task {
   readonly #closing = new AbortController()
   #processed = 0
   #late = 0
+  #dropped = 0
   /** The innermost unit under way, by the operators that found it late: the last of its windows. */
   #lateOnes = new Map<string, LateRecord>()
   /** What no policy lets through. Set before anybody is told: nothing of it may be sealed in between. */
@@ -111,6 +112,7 @@ export class Task {
       region: (name) => parts.get(name) as RegionPart,
       globalRegion: (name) => surroundings.globalRegion(name),
       late: (late) => this.#leaveOut(late),
+      dropped: (operator, record, lacks) => this.#drop(operator, record, lacks),
       carryOut: (unit, run) => this.#carryOut(unit, run),
       calling: (running) => this.#calling(running),
       output: (node) => this.#outputs.of(node),
@@ -134,6 +136,11 @@ export class Task {
   /** How often a record was left out of a window because it came too late, since this task began here. */
   get late(): number {
     return this.#late
+  }
+
+  /** See `TaskHealth`. */
+  get dropped(): number {
+    return this.#dropped
   }
 
   get busy(): Promise<void> | undefined {
@@ -198,6 +205,7 @@ export class Task {
     if (head.skipped !== undefined) {
       const { topic, partition } = input
       const { offset } = head.raw
+      this.#dropped += 1
       this.#surroundings.warn(
         { task: this.name, topic, partition, offset },
         `task: a record is dropped: ${head.skipped}`,
@@ -468,6 +476,7 @@ export class Task {
     if (this.hasFailed || policy === 'fail' || blameOf(error) !== 'record') this.#stop(error)
     const { topic, partition } = input
     const { offset } = head.raw
+    this.#dropped += 1
     this.#surroundings.warn(
       { task: this.name, topic, partition, offset, policy, error },
       'task: a record is left out',
@@ -482,11 +491,20 @@ export class Task {
     if (this.hasFailed || policy === 'fail' || unit.kind === 'punctuation' || blameOf(error) !== 'record') {
       this.#stop(failure)
     }
+    this.#dropped += 1
     this.#surroundings.warn(
       { task: this.name, ...detailsOf(unit), policy, error: failure },
       `task: what operator '${operator}' has kept is left out`,
     )
     if (policy !== 'skip') this.#buryUnit(policy.deadLetter, unit, reasonOfError(failure))
+  }
+
+  #drop(operator: string, { topic, partition, offset, timestamp }: StreamRecord, lacks: string): void {
+    this.#dropped += 1
+    this.#surroundings.debug(
+      { task: this.name, operator, topic, partition, offset, timestamp },
+      `task: a record has no ${lacks} and is dropped`,
+    )
   }
 
   /** The one place where late records end: counted, and kept until their record is through. */

@@ -19,7 +19,7 @@ export function bindAggregate({ region: regionName, fold }: AggregateOptions) {
     const folded = folding(name, fold)
     return (record) => {
       const { key, value } = record
-      if (key === null || value === null) return
+      if (key === null || value === null) return host.dropped(name, record, key === null ? 'key' : 'value')
       const old = region.entry(key)
       const timestamp = old === undefined ? record.timestamp : Math.max(old.timestamp, record.timestamp)
       const result = folded(record, old?.value)

@@ -37,8 +37,10 @@ const emitsChanges = (node: GraphNode): boolean => node.kind === 'operator' && n
 const takesChanges = (node: GraphNode): boolean => node.kind === 'operator' && node.takes === 'changes'
 
 /** Records without key belong to no task: as in Kafka Streams, they go on only where a join behind takes them. */
-function repartitioned({ keyless }: RepartitionNode, output: Step): Step {
-  return keyless ? output : (record) => (record.key === null ? undefined : output(record))
+function repartitioned({ keyless, name }: RepartitionNode, output: Step, host: NodeHost): Step {
+  return keyless
+    ? output
+    : (record) => (record.key === null ? host.dropped(name, record, 'key') : output(record))
 }
 
 /** What is bound of one node. The last two only of nodes that calls ahead reach. */
@@ -110,7 +112,7 @@ export function compile(sub: SubTopology, task: TaskHost): Map<string, CompiledS
       if (node.listensTo !== undefined) events?.listen(node.listensTo, own.whole)
     } else if (node.kind !== 'source') {
       const output = host.output(node)
-      const step = node.kind === 'repartition' ? repartitioned(node, output) : output
+      const step = node.kind === 'repartition' ? repartitioned(node, output, host) : output
       bound.set(node.id, { whole: step, atTurn: step, ahead: undefined })
     }
   }

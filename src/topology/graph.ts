@@ -24,6 +24,8 @@ export interface NodeHost {
   readonly clock: Clock
   /** A record came after its window had closed, and is left out of it. */
   late(late: LateRecord): void
+  /** A record lacks what the operator goes by, and is left out. */
+  dropped(operator: string, record: StreamRecord, lacks: 'key' | 'value'): void
   /** Carries out what time has come to, as a unit of its own. What it throws, no policy lets through. */
   carryOut(unit: TimeUnit, run: () => void | Promise<void>): void | Promise<void>
   /** A user's function is at work while what it has forwarded goes on: no unit begins before it is through. */

@@ -94,7 +94,7 @@ export function bindSessionAggregate(options: SessionAggregateOptions) {
 
     return (record) => {
       const { key, timestamp } = record
-      if (key === null) return
+      if (key === null) return host.dropped(name, record, 'key')
       const beforeMs = region.times.at(slot)
       const nowMs = region.times.advance(slot, host.time.watermarkOf(timestamp))
       const from = new Windowed(key, 0, Math.max(0, timestamp - inactivityGapMs))

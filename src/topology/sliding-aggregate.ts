@@ -167,7 +167,7 @@ export function bindSlidingAggregate(options: SlidingAggregateOptions) {
 
     return (record) => {
       const { key, value, timestamp } = record
-      if (key === null || value === null) return
+      if (key === null || value === null) return host.dropped(name, record, key === null ? 'key' : 'value')
       const beforeMs = region.times.at(slot)
       const nowMs = region.times.advance(slot, host.time.watermarkOf(timestamp))
       if (timestamp + differenceMs < nowMs - graceMs) {

@@ -131,8 +131,10 @@ export function bindStreamJoin(options: StreamJoinOptions, isLeft: boolean) {
     return (record) => {
       const { key, value, timestamp } = record
       const nowMs = times.advance(TIME_SLOT, host.time.watermarkOf(timestamp))
-      if (value === null) return
-      if (key === null) return keepsUnmatched ? next(alone(record, isLeft, value)) : undefined
+      if (value === null) return host.dropped(name, record, 'value')
+      if (key === null) {
+        return keepsUnmatched ? next(alone(record, isLeft, value)) : host.dropped(name, record, 'key')
+      }
       const closing = closeUpTo(record, nowMs)
       return closing === undefined ? match(record) : closing.then(() => match(record))
     }

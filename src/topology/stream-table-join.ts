@@ -25,9 +25,9 @@ export function bindStreamTableJoin({ isLeft, joiner, keyOf, open }: StreamTable
     const join = guarded(operator, joiner)
     return (record) => {
       const { key, value } = record
-      if (value === null) return
+      if (value === null) return host.dropped(operator, record, 'value')
       const wanted = keyIn(record, value, key, record) ?? null
-      if (wanted === null && !isLeft) return
+      if (wanted === null && !isLeft) return host.dropped(operator, record, 'key')
       const found = wanted === null ? null : (find(record, wanted) ?? null)
       if (found === null && !isLeft) return
       return next(record.with(key, join(record, value, found, key)))

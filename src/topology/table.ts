@@ -19,13 +19,13 @@ type Keep = () => Keeping
 
 /** A stream as a table: each record puts its key, or deletes it. The last to arrive stands, whatever its time. */
 export function bindTable(keep: Keep) {
-  return (host: NodeHost, children: readonly Step[]): Step => {
+  return (host: NodeHost, children: readonly Step[], operator: string): Step => {
     const { region: name, sendsOld } = keep()
     const region = name === undefined ? undefined : host.region(name)
     const next = fanOut(children)
     return (record) => {
       const { key, value, timestamp } = record
-      if (key === null) return
+      if (key === null) return host.dropped(operator, record, 'key')
       if (region === undefined) return next(record.with(key, new Change(value, null)))
       const old = sendsOld ? (region.get(key) ?? null) : null
       if (value === null) region.delete(key)

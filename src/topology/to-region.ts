@@ -12,7 +12,8 @@ export function bindToRegion(regionName: string) {
     })
     return (record) => {
       const { key, value, timestamp } = record
-      if (key !== null) write(record, key, value, timestamp)
+      if (key === null) return host.dropped(name, record, 'key')
+      write(record, key, value, timestamp)
     }
   }
 }

@@ -69,7 +69,7 @@ export function bindWindowAggregate({
 
     return (record) => {
       const { key, timestamp } = record
-      if (key === null) return
+      if (key === null) return host.dropped(name, record, 'key')
       const beforeMs = region.times.at(slot)
       const nowMs = region.times.advance(slot, host.time.watermarkOf(timestamp))
       const closedUpTo = nowMs - graceMs

@@ -41,6 +41,7 @@ export class Loom {
           return none()
         },
         late: none,
+        dropped: () => {},
         partition: 0,
         carryOut: (_, run) => run(),
         calling: () => {},
