@@ -87,7 +87,7 @@ const CASES: Readonly<Record<string, Case>> = {
       stream.repartition('anew').leftJoin(t.table('other', { ...strings, name: 'o' }), joiner),
     dropped: 1,
   },
-  'nobody': { build: (stream) => stream.mapValues((value) => value), dropped: 0 },
+  nobody: { build: (stream) => stream.mapValues((value) => value), dropped: 0 },
 }
 
 test.each(Object.entries(CASES))('by %s', async (_, { build, dropped }) => {
