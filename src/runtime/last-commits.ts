@@ -28,10 +28,9 @@ export class LastCommits {
     const known = this.#known.get(task)
     if (known !== undefined) return known
     const key = keyOf(task)
-    const bytes = this.#store().getSync(key)
-    if (bytes === undefined) return undefined
     try {
-      return readStatement<LastCommit>(key, bytes)
+      const bytes = this.#store().getSync(key)
+      return bytes && readStatement<LastCommit>(key, bytes)
     } catch (error) {
       if (!DruseError.is(error, 'STORE_CORRUPT')) throw error
       this.#log.warn({ task, error }, 'task: what was known of its last commit cannot be read')

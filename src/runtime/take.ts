@@ -69,7 +69,7 @@ export async function takeTask(
   const { surroundings } = context
   const planned = await planRegions(context, id, committed, positions, signal)
   const isPersistent = planned.some((region) => region.persistent)
-  if (!isPersistent) assertNotOlder(surroundings, id, committed)
+  if (!isPersistent) assertNotOlder(surroundings, id, committed, isPatient)
   const persistent = isPersistent
     ? await openStore(surroundings, id, committed, planned, isPatient, signal)
     : undefined
@@ -254,7 +254,7 @@ async function openStore(
       const meta = readMeta(store)
       const foreign = whyForeign(meta, committed, planned)
       if (isAhead(meta, committed) && (foreign === undefined || isPatient)) {
-        throw olderThanCommitted(id, committed, meta)
+        assertMayBeOlder(surroundings, id, committed, meta, isPatient)
       }
       if (foreign === undefined && meta !== undefined)
         await assertWhole(surroundings, id, store, meta, planned)
@@ -315,11 +315,32 @@ function isAhead<T extends Pick<StoreMeta, 'cluster' | 'incarnation' | 'sequence
   return known.sequence !== null && known.sequence > sequence
 }
 
-function assertNotOlder({ directory }: Surroundings, id: TaskId, committed: TaskMetadata): void {
-  const { lastCommits } = directory
+function assertNotOlder(
+  surroundings: Surroundings,
+  id: TaskId,
+  committed: TaskMetadata,
+  isPatient: boolean,
+): void {
+  const { lastCommits } = surroundings.directory
   const last = lastCommits.of(lastingName(id))
-  if (isAhead(last, committed)) throw olderThanCommitted(id, committed, last)
+  if (isAhead(last, committed)) assertMayBeOlder(surroundings, id, committed, last, isPatient)
   lastCommits.note(lastingName(id), committed)
+}
+
+/**
+ * Without transactions Kafka may carry out a commit late that was sent again long since, behind newer ones: nobody has set
+ * the offsets back then, and what is processed twice is what that guarantee allows.
+ */
+function assertMayBeOlder(
+  { log }: Surroundings,
+  id: TaskId,
+  committed: TaskMetadata,
+  known: { readonly sequence: number },
+  isPatient: boolean,
+): void {
+  const error = olderThanCommitted(id, committed, known)
+  if (isPatient || committed.guarantee === 'exactly_once') throw error
+  log.warn({ task: taskName(id), error }, 'task: records are processed again, from older offsets')
 }
 
 function olderThanCommitted(

@@ -143,8 +143,8 @@ export class Taker {
       return
     }
     await kept?.state.close()
-    const taken = await this.#attempt(id, NONE_KEPT, signal, () =>
-      takeTask(this.#context, id, metadata, positions, this.#isPatient(id), signal),
+    const taken = await this.#attempt(id, NONE_KEPT, signal, (isPatient) =>
+      takeTask(this.#context, id, metadata, positions, isPatient, signal),
     )
     if (taken === undefined) return
     if (metadata.guarantee === 'exactly_once' && this.#settings.processingGuarantee === 'at_least_once') {
@@ -186,12 +186,14 @@ export class Taker {
     id: TaskId,
     kept: ReadonlyMap<string, TakenTask>,
     signal: AbortSignal,
-    attempt: () => Promise<T>,
+    attempt: (isPatient: boolean) => Promise<T>,
   ): Promise<T | undefined> {
+    // Not as of its end: what it refused only to ask again would be its last word.
+    const isPatient = this.#isPatient(id)
     try {
-      return await attempt()
+      return await attempt(isPatient)
     } catch (error) {
-      await this.#afterFailure(id, kept, error, signal)
+      await this.#afterFailure(id, kept, error, isPatient, signal)
       return undefined
     }
   }
@@ -200,11 +202,12 @@ export class Taker {
     id: TaskId,
     kept: ReadonlyMap<string, TakenTask>,
     error: unknown,
+    isPatient: boolean,
     signal: AbortSignal,
   ): Promise<void> {
     const { clock, log } = this.#context.surroundings
     if (signal.aborted) return
-    if (!mayPass(error) && !this.#mayBeOld(id, error)) return this.#handlers.failed(id, error)
+    if (!mayPass(error) && !(isPatient && this.#mayBeOld(id, error))) return this.#handlers.failed(id, error)
     this.#handlers.waiting(id, error)
     log.warn({ task: taskName(id), error }, 'task: cannot be taken yet, trying again')
     await pause(clock, AFTER_FAILURE_MS, signal)
@@ -217,7 +220,7 @@ export class Taker {
     const { clock } = this.#context.surroundings
     if (!this.#doubtedUntilMs.has(name))
       this.#doubtedUntilMs.set(name, clock.monotonicMs() + this.#settings.rebalanceTimeoutMs)
-    return this.#isPatient(id)
+    return true
   }
 
   #isPatient(id: TaskId): boolean {
@@ -246,7 +249,7 @@ export class Taker {
         const found = inputs.map((at) => byKey.get(partitionKey(at)) as CommittedOffset)
         agreements.set(id, agree(id, found, surroundings))
       } catch (error) {
-        this.#track(this.#afterFailure(id, kept, error, signal))
+        this.#track(this.#afterFailure(id, kept, error, this.#isPatient(id), signal))
       }
     }
     return agreements

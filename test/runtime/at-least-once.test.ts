@@ -4,6 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
+  bytes,
   int64,
   memoryDisk,
   type Region,
@@ -228,6 +229,55 @@ describe('crashes', () => {
     const copies = await readTopic(stage.wire, 'copies', { key: string, value: int64 })
     expect(new Set(copies.map(({ value }) => value)).size).toBe(INPUTS)
   })
+})
+
+describe('an offset commit that was sent again, carried out late behind newer ones', () => {
+  const copying = (t: Topology) => t.stream('in', strings).to('out')
+  const counting = (t: Topology) => t.stream('in', strings).groupByKey().count('counts').toStream().to('out')
+  for (const [what, build] of [
+    ['a task without regions', copying],
+    ['a task with regions', counting],
+  ] as const) {
+    test(`${what} is asked about again, then goes on from there`, async () => {
+      const late = (): Topology => {
+        const t = new Topology('late')
+        build(t)
+        return t
+      }
+      await stage.topics('in', 'out')
+      const disk = memoryDisk()
+      const sequence = async (): Promise<number> => {
+        const committed = await stage.committed('late', { topic: 'in', partition: 0 })
+        return decodeMetadata(committed?.metadata ?? '', 'here').sequence
+      }
+      const one = await stage.run(late, { ...PATIENT, disk, processingGuarantee: 'at_least_once' })
+      const commits: Request[] = []
+      for (let n = 1; n <= 4; n++) {
+        await stage.say('in', ['k', `${n}`])
+        await stage.drained(late)
+        const last = one.requests.findLast(({ api }) => api === 'OffsetCommit')
+        if (last !== undefined) commits.push(last)
+      }
+      const newest = await sequence()
+      await stage.cluster.ask('commit late', async () => {
+        const node = await stage.cluster.coordinator('group', 'late')
+        return { node, request: commits[1] as Request }
+      })
+      expect(await sequence()).toBeLessThan(newest)
+      await one.close()
+      const two = await stage.run(late, { disk, processingGuarantee: 'at_least_once' })
+      expect(two.app.health.healthy).toBe(true)
+      expect(two.logged('task: cannot be taken yet')).toBe(true)
+      expect(two.logged('from older offsets')).toBe(true)
+      expect(two.logged('moved aside')).toBe(false)
+      await stage.drained(late)
+      expect((await stage.records('out', { key: bytes, value: bytes })).length).toBeGreaterThan(4)
+      await two.close()
+      const three = await stage.run(late, { disk, processingGuarantee: 'at_least_once' })
+      expect(three.app.health.healthy).toBe(true)
+      expect(three.logged('from older offsets')).toBe(false)
+    })
+  }
 })
 
 describe('many tasks', () => {

@@ -1,6 +1,6 @@
 /** What a process knows of the commits of tasks that have no store: over restarts, and never in the way. */
 import { describe, expect, test } from 'vitest'
-import { memoryDisk, silentLogger } from '../../src/index.ts'
+import { DruseError, memoryDisk, silentLogger } from '../../src/index.ts'
 import type { Store } from '../../src/ports.ts'
 import { LastCommits } from '../../src/runtime/last-commits.ts'
 
@@ -33,6 +33,17 @@ describe('the last commits of tasks', () => {
     bytes.writeUInt8(bytes.readUInt8(bytes.length - 2) ^ 1, bytes.length - 2)
     await store.write([[KEY, bytes]])
     expect(again().of('in-0')).toBeUndefined()
+  })
+
+  test('that the store cannot read either', async () => {
+    const { store } = await opened()
+    const damaged: Store = {
+      ...store,
+      getSync: () => {
+        throw new DruseError('STORE_CORRUPT', 'damaged')
+      },
+    }
+    expect(new LastCommits(() => damaged, silentLogger).of('in-0')).toBeUndefined()
   })
 
   test('that cannot be written fail nothing, and the next ones are', async () => {

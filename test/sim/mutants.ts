@@ -660,7 +660,11 @@ export const MUTANTS: readonly Mutant[] = [
     id: 'M28',
     what: 'a task stops at the first answer that is of long ago',
     patches: [
-      { file: TAKER, find: '!mayPass(error) && !this.#mayBeOld(id, error)', replace: '!mayPass(error)' },
+      {
+        file: TAKER,
+        find: '!mayPass(error) && !(isPatient && this.#mayBeOld(id, error))',
+        replace: '!mayPass(error)',
+      },
     ],
   },
   {
@@ -669,7 +673,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: TAKE,
-        find: '  if (!isPersistent) assertNotOlder(surroundings, id, committed)\n',
+        find: '  if (!isPersistent) assertNotOlder(surroundings, id, committed, isPatient)\n',
         replace: '',
       },
     ],
