@@ -10,9 +10,17 @@ import {
 } from '../kafka/consumer-protocol.ts'
 import type { Responses } from '../ports.ts'
 import { inputTopics } from '../topology/subtopologies.ts'
+import type { CommitKnowledge } from './known-commits.ts'
 import { inputsOf, type Plan, type TaskId } from './plan.ts'
+import { lastingName } from './state-directory.ts'
+import { decodeCommits, encodeCommits, type TaskCommit } from './told-commits.ts'
 
 const VERSION = 1
+/**
+ * Commits that a member tells of, of tasks that it runs and of others. Kafka keeps what all members say, and what they
+ * are assigned, in one record, of 1 MiB at most by default.
+ */
+export const COMMITS_MAX = { own: 1_000, others: 250 }
 
 /** By the sub-topology's first topic: its number may differ between versions of an application. */
 function taskKey({ sub, partition }: TaskId): string {
@@ -25,16 +33,27 @@ export function allTasks(plan: Plan): TaskId[] {
   )
 }
 
-/** What a member tells the leader: topics, and the tasks whose state it has. */
-export function memberMetadata(plan: Plan, owned: readonly TaskId[]): Uint8Array {
+/** What a member tells the leader: topics, the tasks whose state it has, and the last commits that it knows of. */
+export function memberMetadata(plan: Plan, owned: readonly TaskId[], known: CommitKnowledge): Uint8Array {
   const topics = [...new Set(plan.subs.flatMap(inputTopics))].sort()
-  return encodeSubscription(topics, Buffer.from(JSON.stringify({ v: VERSION, tasks: owned.map(taskKey) })))
+  const own = new Set(owned.map(taskKey))
+  const others = allTasks(plan).filter((task) => !own.has(taskKey(task)))
+  const commits = encodeCommits([
+    ...commitsOf(owned, known).slice(0, COMMITS_MAX.own),
+    ...commitsOf(others, known).slice(0, COMMITS_MAX.others),
+  ])
+  return encodeSubscription(topics, Buffer.from(JSON.stringify({ v: VERSION, tasks: [...own], commits })))
 }
 
+/** `known`: the leader's knowledge; it learns what the members tell, and is handed to those who get the tasks. */
 export function assignTasks(
   plan: Plan,
   members: Responses['JoinGroup']['members'],
+  known: CommitKnowledge,
 ): ReadonlyMap<string, Uint8Array> {
+  for (const { metadata } of members) {
+    for (const [task, commit] of toldBy(plan, metadata)) known.learn(lastingName(task), commit)
+  }
   const ids = members.map(({ memberId }) => memberId).sort()
   const owned = new Map(members.map(({ memberId, metadata }) => [memberId, ownedTasks(metadata)]))
   const tasks = allTasks(plan)
@@ -62,7 +81,12 @@ export function assignTasks(
       id,
       encodeAssignment(
         mine.flatMap((task) => inputsOf(plan, task)),
-        Buffer.from(JSON.stringify({ v: VERSION })),
+        Buffer.from(
+          JSON.stringify({
+            v: VERSION,
+            commits: encodeCommits(commitsOf(mine, known).slice(0, COMMITS_MAX.own)),
+          }),
+        ),
       ),
     ]),
   )
@@ -76,17 +100,34 @@ export function assignedTasks(plan: Plan, assignment: Uint8Array): TaskId[] {
   )
 }
 
+/** What the leader knows of the last commits of the tasks that it has assigned. */
+export function handedCommits(plan: Plan, assignment: Uint8Array): TaskCommit[] {
+  return decodeCommits(plan, parse(decodeAssignment(assignment).userData).commits)
+}
+
+function toldBy(plan: Plan, metadata: Uint8Array): TaskCommit[] {
+  return decodeCommits(plan, parse(decodeSubscription(metadata).userData).commits)
+}
+
+function commitsOf(tasks: readonly TaskId[], known: CommitKnowledge): TaskCommit[] {
+  return tasks.flatMap((task) => known.all(lastingName(task)).map((commit) => [task, commit] as const))
+}
+
 function load(assigned: ReadonlyMap<string, readonly TaskId[]>, id: string): number {
   return assigned.get(id)?.length ?? 0
 }
 
 /** What cannot be read counts as nothing: it only costs a replay. */
 function ownedTasks(metadata: Uint8Array): ReadonlySet<string> {
-  const { userData } = decodeSubscription(metadata)
+  const { tasks } = parse(decodeSubscription(metadata).userData)
+  return new Set(Array.isArray(tasks) ? tasks.filter((task) => typeof task === 'string') : [])
+}
+
+function parse(userData: Buffer): { readonly tasks?: unknown; readonly commits?: unknown } {
   try {
-    const { tasks } = JSON.parse(userData.toString('utf8')) as { tasks?: unknown }
-    return new Set(Array.isArray(tasks) ? tasks.filter((task) => typeof task === 'string') : [])
+    const said: unknown = JSON.parse(userData.toString('utf8'))
+    return typeof said === 'object' && said !== null ? said : {}
   } catch {
-    return new Set()
+    return {}
   }
 }

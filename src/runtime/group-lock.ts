@@ -10,6 +10,7 @@ import { GroupMember } from '../kafka/group-member.ts'
 import { describeGroup, removeMembers } from '../kafka/groups.ts'
 import type { GroupMemberDescription, Membership } from '../ports.ts'
 import { assignTasks, memberMetadata } from './assignor.ts'
+import { KnownCommits } from './known-commits.ts'
 import type { DruseSettings } from './options.ts'
 import type { Plan } from './plan.ts'
 
@@ -31,6 +32,7 @@ export class GroupLock {
     const joined = Promise.withResolvers<Membership>()
     const released = Promise.withResolvers<void>()
     let isAlone = false
+    const known = new KnownCommits()
     const member = new GroupMember(
       cluster,
       {
@@ -42,10 +44,10 @@ export class GroupLock {
         rebalanceTimeoutMs: HOLD_MS,
       },
       {
-        metadata: () => memberMetadata(plan, []),
+        metadata: () => memberMetadata(plan, [], known),
         assign: async (members) => {
           isAlone = members.length === 1
-          if (!isAlone) return assignTasks(plan, members)
+          if (!isAlone) return assignTasks(plan, members, known)
           return new Map(members.map(({ memberId }) => [memberId, encodeAssignment([], Buffer.alloc(0))]))
         },
         assigned: (_, membership) => joined.resolve(membership),

@@ -1,19 +1,19 @@
 /**
- * The newest commit that this process knows of, of each task that keeps nothing on disk itself: so that offsets which
- * were set back are noticed there, too. Written behind the commits. What is lost of it is protection, never anything
- * else, and it is never newer than what is committed.
+ * The newest commit that this process knows of, of each task: so that offsets which were set back are noticed. Of tasks
+ * that keep nothing on disk themselves it is written, behind the commits; what others tell, and what the task's own store
+ * says, is kept in memory. What is lost of it is protection, never anything else, and it is never newer than what is
+ * committed.
  */
 import { DruseError } from '../errors.ts'
 import type { Logger, Store, Write } from '../ports.ts'
 import { readStatement, statementWrite } from '../region/layout.ts'
-import type { TaskMetadata } from './task-metadata.ts'
+import { type CommitKnowledge, KnownCommits, type LastCommit } from './known-commits.ts'
 
-export type LastCommit = Pick<TaskMetadata, 'cluster' | 'incarnation' | 'sequence'>
-
-export class LastCommits {
+export class LastCommits implements CommitKnowledge {
   readonly #store: () => Store
   readonly #log: Logger
   readonly #known = new Map<string, LastCommit>()
+  readonly #heard = new KnownCommits()
   readonly #unwritten = new Set<string>()
   #writing: Promise<void> | undefined
 
@@ -23,7 +23,17 @@ export class LastCommits {
     this.#log = log
   }
 
-  /** Undefined: none is known, or what was known cannot be read. */
+  all(task: string): readonly LastCommit[] {
+    const noted = this.of(task)
+    if (noted !== undefined) this.#heard.learn(task, noted)
+    return this.#heard.all(task)
+  }
+
+  learn(task: string, commit: LastCommit): void {
+    this.#heard.learn(task, commit)
+  }
+
+  /** What was noted. Undefined: nothing, or what it was cannot be read. */
   of(task: string): LastCommit | undefined {
     const known = this.#known.get(task)
     if (known !== undefined) return known
@@ -38,11 +48,17 @@ export class LastCommits {
     }
   }
 
-  /** Of a commit that was answered, or that Kafka has told of. */
+  /** Of a commit that was answered, or that Kafka has told of and that is believed, whatever was known before. */
   note(task: string, { cluster, incarnation, sequence }: LastCommit): void {
+    this.noteUnwritten(task, { cluster, incarnation, sequence })
     this.#known.set(task, { cluster, incarnation, sequence })
     this.#unwritten.add(task)
     this.#writing ??= this.#write()
+  }
+
+  /** The same, of a task whose own store says it after a restart. */
+  noteUnwritten(task: string, commit: LastCommit): void {
+    this.#heard.replace(task, commit)
   }
 
   /** Resolves when nothing is being written any more. */

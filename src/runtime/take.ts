@@ -16,6 +16,7 @@ import type { SourceNode } from '../topology/graph.ts'
 import type { TopicPartition } from '../types.ts'
 import type { InputPosition, InputPositions } from './agreement.ts'
 import { InputQueue } from './input-queue.ts'
+import type { LastCommit } from './known-commits.ts'
 import type { Destination } from './placement.ts'
 import { changelogsOf, inputsOf, type TaskId, taskName } from './plan.ts'
 import { RESET, RESET_OR_KEEP } from './reset-advice.ts'
@@ -69,7 +70,9 @@ export async function takeTask(
   const { surroundings } = context
   const planned = await planRegions(context, id, committed, positions, signal)
   const isPersistent = planned.some((region) => region.persistent)
-  if (!isPersistent) assertNotOlder(surroundings, id, committed, isPatient)
+  const later = laterThan(surroundings, id, committed)
+  if (later !== undefined) assertMayBeOlder(surroundings, id, committed, later, isPatient)
+  noteCommit(surroundings, id, committed, isPersistent)
   const persistent = isPersistent
     ? await openStore(surroundings, id, committed, planned, isPatient, signal)
     : undefined
@@ -113,8 +116,12 @@ export async function planFirstStart(
     if (meta !== undefined)
       throw stateWithoutOffsets(id, `its directory in ${directory.disk.root} holds state`)
   }
-  if (directory.lastCommits.of(lastingName(id))?.cluster === surroundings.clusterHash)
-    throw stateWithoutOffsets(id, `its directory in ${directory.disk.root} knows of a commit`)
+  const known = directory.lastCommits.all(lastingName(id))
+  if (known.some(({ cluster }) => cluster === surroundings.clusterHash))
+    throw stateWithoutOffsets(
+      id,
+      `a commit is known, by its directory in ${directory.disk.root} or from an instance that has told of it`,
+    )
   const inputs = inputsOf(plan, id)
   const offsets = new Map<string, number>()
   const resets = await resetsOf(surroundings, id)
@@ -315,16 +322,25 @@ function isAhead<T extends Pick<StoreMeta, 'cluster' | 'incarnation' | 'sequence
   return known.sequence !== null && known.sequence > sequence
 }
 
-function assertNotOlder(
-  surroundings: Surroundings,
+/** Than what this process knows, also from others; what the task's own store says is another matter. */
+export function isOlder(surroundings: Surroundings, id: TaskId, committed: TaskMetadata): boolean {
+  return laterThan(surroundings, id, committed) !== undefined
+}
+
+function laterThan({ directory }: Surroundings, id: TaskId, committed: TaskMetadata): LastCommit | undefined {
+  return directory.lastCommits.all(lastingName(id)).find((known) => isAhead(known, committed))
+}
+
+/** A persistent store says by itself what was committed; of other tasks it has to be written. */
+function noteCommit(
+  { directory }: Surroundings,
   id: TaskId,
   committed: TaskMetadata,
-  isPatient: boolean,
+  isPersistent: boolean,
 ): void {
-  const { lastCommits } = surroundings.directory
-  const last = lastCommits.of(lastingName(id))
-  if (isAhead(last, committed)) assertMayBeOlder(surroundings, id, committed, last, isPatient)
-  lastCommits.note(lastingName(id), committed)
+  const { lastCommits } = directory
+  if (isPersistent) lastCommits.noteUnwritten(lastingName(id), committed)
+  else lastCommits.note(lastingName(id), committed)
 }
 
 /**
@@ -350,7 +366,7 @@ function olderThanCommitted(
 ): DruseError {
   return new DruseError(
     'OFFSETS_OLDER_THAN_STATE',
-    `The offsets of task ${taskName(id)} are of commit ${committed.sequence}, this state directory knows of commit ${sequence}: the offsets were set back. What is processed from them is processed twice. ${RESET_OR_KEEP}`,
+    `The offsets of task ${taskName(id)} are of commit ${committed.sequence}, but commit ${sequence} is known, by this state directory or from an instance that has told of it: the offsets were set back. What is processed from them is processed twice. ${RESET_OR_KEEP}`,
     { task: taskName(id), sequence: committed.sequence, known: sequence },
   )
 }
@@ -467,7 +483,7 @@ function build(
     },
     topicHash: (topic) => surroundings.topicHash(topic),
     clock: surroundings.clock,
-    note: (now) => surroundings.directory.lastCommits.note(lastingName(id), now),
+    note: (now) => noteCommit(surroundings, id, now, stores.persistent !== undefined),
   })
   return { task, state }
 }

@@ -9,7 +9,7 @@ import { mayPass } from './blame.ts'
 import type { DruseSettings } from './options.ts'
 import { inputsOf, type TaskId, taskName } from './plan.ts'
 import type { RestoreContext } from './restore-task.ts'
-import { type FirstStart, planFirstStart, type TakenTask, takeTask } from './take.ts'
+import { type FirstStart, isOlder, planFirstStart, type TakenTask, takeTask } from './take.ts'
 import { encodeMetadata, type TaskMetadata } from './task-metadata.ts'
 
 export interface TakerHandlers {
@@ -137,7 +137,9 @@ export class Taker {
       !kept.state.isClosed &&
       metadata.guarantee === 'exactly_once' &&
       own?.sequence === metadata.sequence &&
-      own.incarnation === metadata.incarnation
+      own.incarnation === metadata.incarnation &&
+      // Otherwise an owner in between has committed, and Kafka does not say so yet.
+      !isOlder(this.#context.surroundings, id, metadata)
     ) {
       this.#handlers.taken(kept, signal)
       return

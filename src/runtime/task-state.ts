@@ -41,7 +41,7 @@ export class TaskState {
     committed: TaskMetadata
     topicHash: (topic: string) => string
     clock: Clock
-    /** Told of what is committed, where no persistent store says it. */
+    /** Told of what is committed. */
     note: (committed: TaskMetadata) => void
   }) {
     this.#persistent = options.persistent
@@ -99,7 +99,7 @@ export class TaskState {
   /** The transaction has been answered: overlay, positions and sequence, all in one batch. Returns why it could not. */
   async store(sealed: SealedTask, next: TaskMetadata): Promise<DruseError | undefined> {
     this.#committed = next
-    if (this.#persistent === undefined) this.#note(next)
+    this.#note(next)
     for (const { key, part } of this.#regions.values()) {
       part.committed((next.regions[key] as CommittedRegion).position)
     }

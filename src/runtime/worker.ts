@@ -15,13 +15,14 @@ import { pause } from '../kafka/retry.ts'
 import { TransactionalWriter } from '../kafka/transactional-writer.ts'
 import type { Membership } from '../ports.ts'
 import type { TopicPartition } from '../types.ts'
-import { assignedTasks, assignTasks, memberMetadata } from './assignor.ts'
+import { assignedTasks, assignTasks, handedCommits, memberMetadata } from './assignor.ts'
 import { commitFirstStarts, concerns } from './commit.ts'
 import { type CommitOutcome, CommitPipeline, type FailedCommit } from './commit-pipeline.ts'
 import type { DruseSettings } from './options.ts'
 import { taskName } from './plan.ts'
 import { RepartitionPurge } from './repartition-purge.ts'
 import type { RestoreProgress } from './restore.ts'
+import { lastingName } from './state-directory.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { FirstStart, TakenTask } from './take.ts'
 import { Taker } from './taker.ts'
@@ -144,9 +145,9 @@ export class Worker {
       {
         metadata: () => {
           const mine = this.#tasks.slots.map(({ id }) => id)
-          return memberMetadata(plan, mine)
+          return memberMetadata(plan, mine, directory.lastCommits)
         },
-        assign: async (members) => assignTasks(plan, members),
+        assign: async (members) => assignTasks(plan, members, directory.lastCommits),
         assigned: (assignment, membership) => this.#order({ kind: 'assigned', assignment, membership }),
         revoke: () => new Promise((done) => this.#order({ kind: 'revoke', done })),
         lost: () => new Promise((done) => this.#order({ kind: 'lost', done })),
@@ -467,8 +468,10 @@ export class Worker {
   // --- tasks coming and going ---
 
   async #onAssigned(assignment: Uint8Array, membership: Membership): Promise<void> {
-    const { plan, log } = this.#surroundings
+    const { plan, directory, log } = this.#surroundings
     const ids = assignedTasks(plan, assignment)
+    for (const [task, commit] of handedCommits(plan, assignment))
+      directory.lastCommits.learn(lastingName(task), commit)
     await this.#tasks.assign(ids)
     this.#membership = membership
     const { generationId: generation } = membership

@@ -25,6 +25,22 @@ describe('the last commits of tasks', () => {
     expect([after.of('in-0'), after.of('in-1'), after.of('in-10')]).toEqual([at(5), at(9), undefined])
   })
 
+  test('that others tell of are kept beside what was noted, in memory alone', async () => {
+    const { commits, again } = await opened()
+    commits.note('in-0', at(5))
+    commits.learn('in-0', at(4))
+    commits.learn('in-1', at(3))
+    expect([commits.all('in-0'), commits.all('in-1'), commits.all('in-2')]).toEqual([[at(5)], [at(3)], []])
+    commits.learn('in-0', at(8))
+    expect(commits.all('in-0')).toEqual([at(8)])
+    commits.noteUnwritten('in-1', at(2))
+    commits.note('in-0', at(5))
+    expect([commits.all('in-0'), commits.all('in-1')]).toEqual([[at(5)], [at(2)]])
+    await commits.quiet()
+    const after = again()
+    expect([after.all('in-0'), after.all('in-1')]).toEqual([[at(5)], []])
+  })
+
   test('that cannot be read are not known', async () => {
     const { store, commits, again } = await opened()
     commits.note('in-0', at(5))

@@ -673,7 +673,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: TAKE,
-        find: '  if (!isPersistent) assertNotOlder(surroundings, id, committed, isPatient)\n',
+        find: '  if (later !== undefined) assertMayBeOlder(surroundings, id, committed, later, isPatient)\n',
         replace: '',
       },
     ],
@@ -686,6 +686,28 @@ export const MUTANTS: readonly Mutant[] = [
         file: TAKE,
         find: 'isAhead(meta, committed) && (foreign === undefined || isPatient)',
         replace: 'isAhead(meta, committed) && foreign === undefined',
+      },
+    ],
+  },
+  {
+    id: 'M31',
+    what: 'who gets a task does not hear of the commits that its owner has made',
+    patches: [
+      {
+        file: WORKER,
+        find: '      directory.lastCommits.learn(lastingName(task), commit)',
+        replace: '      lastingName(task) + commit.incarnation',
+      },
+    ],
+  },
+  {
+    id: 'M32',
+    what: 'a task that is still open goes on at an old answer, though another owner has committed since',
+    patches: [
+      {
+        file: TAKER,
+        find: '      !isOlder(this.#context.surroundings, id, metadata)\n',
+        replace: '      isOlder !== undefined\n',
       },
     ],
   },

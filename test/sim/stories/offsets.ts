@@ -7,6 +7,8 @@ import type { Story } from './story.ts'
 /** Less than an instance asks again for. */
 const OLD_ANSWERS_MS = 2_000
 const ALL = [...COPYING, ...TALLYING]
+/** What an instance logs that does not believe an answer. */
+const ASKS_AGAIN = 'task: cannot be taken yet, trying again'
 
 export const OFFSET_STORIES: readonly Story[] = [
   {
@@ -98,13 +100,65 @@ export const OFFSET_STORIES: readonly Story[] = [
       for (const old of [before, []]) {
         answerOld(stage, 'i0', old, rejoining('i0'))
         const heard = stage.logs.length
-        const asksAgain = (log: string): boolean => log === 'i0: task: cannot be taken yet, trying again'
+        const asksAgain = (log: string): boolean => log === `i0: ${ASKS_AGAIN}`
         const areAll = () => stage.logs.slice(heard).filter(asksAgain).length >= ALL.length
         await stage.until('all tasks ask again', areAll, OLD_ANSWERS_MS)
         stage.fates.onAnswer = rejoining('i0')
         await stage.feed(4)
         await stage.drained()
       }
+      await stage.exact()
+    },
+  },
+  {
+    name: 'offsets-old-for-heirs',
+    what: 'tasks move to instances that have never run them, and hear of offsets of long ago, or of none: others know better',
+    async run(stage) {
+      await stage.feed()
+      const disk = await stage.lived()
+      const before = await stage.committedOffsets()
+      await stage.feed(8)
+      const first = stage.start('i0', disk)
+      await stage.drained()
+      for (const old of [before, []]) {
+        const heirs = ['i1', 'i2', 'i3'].map((name) => `${name}${old.length}`)
+        answerOld(stage, heirs, old)
+        const heard = stage.logs.length
+        const instances = heirs.map((name) => stage.start(name))
+        const has = (task: string) => first.app.health.tasks.some((at) => at.task === task)
+        await stage.until('a task without regions has moved', () => !has(COPYING[1]))
+        await stage.feed(4)
+        await stage.drained()
+        const asked = stage.logs.slice(heard).filter((log) => log.endsWith(ASKS_AGAIN))
+        if (asked.length === 0) stage.world.broken('nobody has heard of old offsets')
+        for (const instance of instances) await stage.close(instance)
+        await stage.drained()
+      }
+      await stage.exact()
+    },
+  },
+  {
+    name: 'offsets-old-for-one-that-was-away',
+    what: 'an instance that has its tasks still open comes back after others have run them, and hears of its own last commits',
+    async run(stage) {
+      await stage.feed()
+      const away = stage.start('i0')
+      await stage.drained()
+      const before = await stage.committedOffsets()
+      stage.fates.onRequest = ({ name }, { api }) =>
+        name === 'i0' && api === 'JoinGroup' ? 'lose' : 'deliver'
+      stage.fates.onAnswer = rejoining('i0')
+      const other = stage.start('i1')
+      await stage.until('the other has all tasks', () => other.app.health.tasks.length === ALL.length)
+      await stage.feed(8)
+      await stage.drained()
+      stage.fates.onRequest = () => 'deliver'
+      answerOld(stage, 'i0', before)
+      await stage.until('it is back', () => other.app.health.tasks.length < ALL.length)
+      await stage.feed(4)
+      await stage.drained()
+      if (!stage.logs.includes(`i0: ${ASKS_AGAIN}`)) stage.world.broken('it has not asked again')
+      await stage.close(away)
       await stage.exact()
     },
   },
@@ -196,16 +250,17 @@ export const OFFSET_STORIES: readonly Story[] = [
   },
 ]
 
-/** For a while the broker tells this instance of offsets of long ago. */
+/** For a while the broker tells these instances of offsets of long ago. */
 function answerOld(
   stage: Stage,
-  instance: string,
+  instances: string | readonly string[],
   old: readonly (Place & Then)[],
   otherwise: OnAnswer = () => 'deliver',
 ): void {
   const untilMs = stage.nowMs + OLD_ANSWERS_MS
+  const heard = new Set([instances].flat())
   stage.fates.onAnswer = (from, request, response) => {
-    const isOld = request.api === 'OffsetFetch' && from.name === instance && stage.nowMs <= untilMs
+    const isOld = request.api === 'OffsetFetch' && heard.has(from.name) && stage.nowMs <= untilMs
     if (!isOld) return otherwise(from, request, response)
     const { errorCode, partitions } = response as { errorCode: number; partitions: readonly Place[] }
     const said = partitions.map((place) => {
