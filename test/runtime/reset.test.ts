@@ -107,6 +107,35 @@ describe('a full reset', () => {
     expect(await one.disk.list('tasks')).toContain('in-0.aside-1')
   })
 
+  test('who was away knows and tells of more commits than there are since: nobody minds', async () => {
+    const copying = (): Topology => {
+      const t = new Topology('app')
+      t.stream('in', strings).to('out', strings)
+      return t
+    }
+    await stage.topics('in', 'out')
+    const one = await stage.run(copying)
+    for (const value of ['a', 'b', 'c']) {
+      await stage.say('in', ['k', value])
+      await stage.drained(copying)
+    }
+    await one.close()
+    await reset(copying)
+    const two = await stage.run(copying)
+    await stage.drained(copying)
+    const again = await stage.run(copying, { disk: one.disk })
+    // Whoever of them has the task then has heard of both lives.
+    await until(() =>
+      [two, again].flatMap(({ app }) => app.health.tasks.map(({ status }) => status)),
+    ).toEqual(['running'])
+    await stage.say('in', ['k', 'd'])
+    await stage.drained(copying)
+    await two.close()
+    await until(() => again.app.health.tasks).toMatchObject([{ status: 'running', error: undefined }])
+    expect(again.log.concat(two.log).filter(({ message }) => message.includes('cannot be taken'))).toEqual([])
+    expect(await outs()).toEqual(['k=a', 'k=b', 'k=c', 'k=a', 'k=b', 'k=c', 'k=d'])
+  })
+
   test('repartition topics, two sub-topologies and several partitions', async () => {
     await makeTopics(stage.wire)
     await feed(stage.wire, 0, 40)
