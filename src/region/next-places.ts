@@ -12,12 +12,26 @@ export class NextPlaces {
   #places: string[] = []
   /** All are known from here on, */
   #fromMs = Number.POSITIVE_INFINITY
-  /** up to here. */
-  #toMs = Number.NEGATIVE_INFINITY
+  /** up to this one, which is not; undefined: up to the last there is. */
+  #end: string | undefined
   #changes = 0
 
   knows(fromMs: number, toMs: number): boolean {
-    return this.#fromMs <= fromMs && toMs <= this.#toMs
+    return this.#fromMs <= fromMs && (this.#end === undefined || toMs < timeAt(this.#end))
+  }
+
+  /** At least those before `end`. */
+  knowsFrom(fromMs: number): boolean {
+    return this.#fromMs <= fromMs && (this.#end === undefined || fromMs <= timeAt(this.#end))
+  }
+
+  get end(): string | undefined {
+    return this.#end
+  }
+
+  /** There may be some, but none is known. */
+  get isUsedUp(): boolean {
+    return this.#places.length === 0 && this.#end !== undefined
   }
 
   /** `places`: all from there on, in order, as of the call; no more are read than are kept. */
@@ -32,14 +46,13 @@ export class NextPlaces {
     if (this.#changes !== changes) return
     this.#places = found
     this.#fromMs = fromMs
-    this.#toMs = Number.POSITIVE_INFINITY
     if (found.length > PLACES_AHEAD) this.#cut()
   }
 
   /** An entry stands there now. */
   add(place: string, timeMs: number): void {
     this.#changes += 1
-    if (timeMs < this.#fromMs || timeMs > this.#toMs) return
+    if (timeMs < this.#fromMs || (this.#end !== undefined && place >= this.#end)) return
     const places = this.#places
     const at = this.#at(place)
     if (places[at] === place) return
@@ -53,7 +66,7 @@ export class NextPlaces {
     if (this.#places[at] === place) this.#places.splice(at, 1)
   }
 
-  /** Those of a stretch that is known, as of the call. Nobody asks for earlier ones any more. */
+  /** Those of a stretch that are known, as of the call. Nobody asks for earlier ones any more. */
   between(fromMs: number, toMs: number): readonly string[] {
     const places = this.#places
     let first = 0
@@ -67,15 +80,15 @@ export class NextPlaces {
 
   /** No place behind this time, which is known, has an earlier one. */
   nextMs(afterMs: number): number {
-    const next = this.#places.find((place) => timeAt(place) > afterMs)
-    return next === undefined ? this.#toMs + 1 : timeAt(next)
+    const next = this.#places.find((place) => timeAt(place) > afterMs) ?? this.#end
+    return next === undefined ? Number.POSITIVE_INFINITY : timeAt(next)
   }
 
   forget(): void {
     this.#changes += 1
     this.#places = []
     this.#fromMs = Number.POSITIVE_INFINITY
-    this.#toMs = Number.NEGATIVE_INFINITY
+    this.#end = undefined
   }
 
   /** Where it is, or would be. */
@@ -93,9 +106,8 @@ export class NextPlaces {
     return low
   }
 
-  /** Of the time of the first that goes, others may stay. */
   #cut(): void {
-    this.#toMs = timeAt(this.#places[PLACES_AHEAD] as string) - 1
+    this.#end = this.#places[PLACES_AHEAD] as string
     this.#places.length = PLACES_AHEAD
   }
 }

@@ -141,23 +141,30 @@ export class TimeIndex {
   async *due(afterMs: number, toMs: number): AsyncGenerator<string> {
     const fromMs = afterMs + 1
     const next = this.#next
-    if (!next.knows(fromMs, toMs)) {
-      await next.read(fromMs, this.#places(fromMs, Number.POSITIVE_INFINITY, PLACES_AHEAD + 1))
-    }
+    let first = firstPlace(fromMs)
     // Whoever stops early is not through with what it was given last.
     let nextMs = Number.NEGATIVE_INFINITY
+    // What is written from now on is not among what is found.
+    this.#dueMs = Number.POSITIVE_INFINITY
     try {
-      if (next.knows(fromMs, toMs)) {
+      if (!next.knowsFrom(fromMs) || (next.isUsedUp && !next.knows(fromMs, toMs))) {
+        await next.read(fromMs, this.#places(first, Number.POSITIVE_INFINITY, PLACES_AHEAD + 1))
+      }
+      if (next.knowsFrom(fromMs)) {
+        const { end } = next
         for (const place of next.between(fromMs, toMs)) {
           nextMs = timeAt(place)
           const id = this.#idAt(place)
           if (id !== undefined) yield id
           else next.remove(place)
         }
-        nextMs = next.knows(toMs, toMs) ? next.nextMs(toMs) : Number.NEGATIVE_INFINITY
-        return
+        if (end === undefined || timeAt(end) > toMs) {
+          nextMs = next.knows(toMs, toMs) ? next.nextMs(toMs) : Number.NEGATIVE_INFINITY
+          return
+        }
+        first = end
       }
-      for await (const place of this.#places(fromMs, toMs)) {
+      for await (const place of this.#places(first, toMs)) {
         nextMs = timeAt(place)
         if (nextMs > toMs) return
         const id = this.#idAt(place)
@@ -165,7 +172,7 @@ export class TimeIndex {
       }
       nextMs = Number.POSITIVE_INFINITY
     } finally {
-      this.#dueMs = nextMs
+      this.#dueMs = Math.min(this.#dueMs, nextMs)
     }
   }
 
@@ -297,9 +304,8 @@ export class TimeIndex {
   // ---
 
   /** In order, none twice, as of the call; with the first one behind `toMs`. `most`: there need not be more. */
-  async *#places(fromMs: number, toMs: number, most = Number.POSITIVE_INFINITY): AsyncGenerator<string> {
+  async *#places(first: string, toMs: number, most = Number.POSITIVE_INFINITY): AsyncGenerator<string> {
     const { store, order, indexPrefix, overlays } = this.#part
-    const first = firstPlace(fromMs)
     const written = overlays().map((overlay) => {
       let isBehind = false
       let count = 0

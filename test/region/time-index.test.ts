@@ -6,6 +6,7 @@ import type { TimedEntries } from '../../src/region/definition.ts'
 import { EntryCaches } from '../../src/region/entry-cache.ts'
 import type { EntryTable } from '../../src/region/entry-table.ts'
 import { placesPrefix } from '../../src/region/layout.ts'
+import { PLACES_AHEAD } from '../../src/region/next-places.ts'
 import type { RegionPart } from '../../src/region/part.ts'
 import { placeAnew } from '../../src/region/time-index.ts'
 import { ORDER_BY_VALUES, orderByKeys } from '../../src/region/time-order.ts'
@@ -279,6 +280,104 @@ describe.each(['memory', 'level'])('on %s', (body) => {
     await settle()
     expect(await all(store.range({ gte: placesPrefix('part') }))).toEqual([])
   })
+})
+
+test.each([5, 1.5 * PLACES_AHEAD])(
+  'what is written while %d entries are due is due in its own time',
+  async (count) => {
+    const bodies = await (BODIES.memory as () => Promise<Bodies>)()
+    const timed = { order: orderByKeys(WINDOW_KEYS), retentionMs: undefined }
+    const part = await partOf(await bodies.open(), windowKey, int64, { timed })
+    for (let n = 0; n < count; n++) part.put(new Windowed(`k${n}`, 10, 20), n)
+    part.put(new Windowed('later', 100, 110), 1)
+    let given = 0
+    for await (const _ of part.due(-1, 10)) {
+      if (given === 0) part.put(new Windowed('meanwhile', 50, 60), 1)
+      given += 1
+    }
+    expect(given).toBe(count)
+    expect(part.isDue(50)).toBe(true)
+    expect((await all(part.due(10, 60))).map(({ key: of }) => of.key)).toEqual(['meanwhile'])
+    expect(part.isDue(99)).toBe(false)
+    await bodies.close()
+  },
+)
+
+describe('more entries than are read ahead', () => {
+  const step = fc.record({
+    kind: fc.constantFrom('put', 'put', 'delete', 'due', 'due', 'due', 'undo', 'mark', 'commit'),
+    count: fc.constantFrom(1, 40, PLACES_AHEAD - 1, 2.5 * PLACES_AHEAD),
+    spreadMs: fc.constantFrom(1, 3, 50),
+    stepMs: fc.constantFrom(0, 1, 5, 1_000),
+    stopAfter: fc.constantFrom(1, 7, Number.POSITIVE_INFINITY),
+    writes: fc.boolean(),
+  })
+
+  test.each(['memory', 'level'])(
+    'are due each once, in their time, also those written meanwhile, on %s',
+    async (body) => {
+      const bodies = await (BODIES[body] as () => Promise<Bodies>)()
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 6, maxLength: 20 }), async (steps) => {
+          const store = await bodies.open()
+          const timed = { order: orderByKeys(WINDOW_KEYS), retentionMs: undefined }
+          const part = await partOf(store, windowKey, int64, { timed })
+          let pending = new Set<string>()
+          let [seenMs, made] = [-1, 0]
+          let marked = { pending: new Set<string>(), seenMs }
+          const windowOf = (id: string) => new Windowed(nameOf(id), startOf(id), startOf(id) + 10)
+          const put = (start: number): void => {
+            const id = idOf(start, `k${made++ % 3_000}`)
+            pending.add(id)
+            part.put(windowOf(id), made)
+          }
+          const commit = async (): Promise<void> => {
+            const overlay = part.seal()
+            part.committed(0)
+            await apply(part, overlay, store)
+          }
+          for (const { kind, count, spreadMs, stepMs, stopAfter, writes } of steps) {
+            if (kind === 'put') for (let n = 0; n < count; n++) put(seenMs + 1 + ((n * 31) % spreadMs))
+            else if (kind === 'delete') {
+              for (const id of [...pending].slice(0, count)) {
+                pending.delete(id)
+                part.delete(windowOf(id))
+              }
+            } else if (kind === 'commit') {
+              await commit()
+              marked = { pending: new Set(pending), seenMs }
+            } else if (kind === 'mark') {
+              part.mark()
+              marked = { pending: new Set(pending), seenMs }
+            } else if (kind === 'undo') {
+              part.undo()
+              pending = new Set(marked.pending)
+              seenMs = marked.seenMs
+            } else {
+              const toMs = seenMs + stepMs
+              const isIn = (id: string): boolean => startOf(id) > seenMs && startOf(id) <= toMs
+              const expected = byTime([...pending].filter(isIn))
+              if (expected.length > 0) expect(part.isDue(toMs)).toBe(true)
+              if (!part.isDue(toMs)) continue
+              const found: string[] = []
+              for await (const { key: of } of part.due(seenMs, toMs)) {
+                found.push(idOf(of.windowStart, of.key))
+                if (writes && found.length === 1) put(toMs + spreadMs)
+                if (found.length === stopAfter) break
+              }
+              expect(found).toEqual(expected.slice(0, stopAfter))
+              // What was given is gone then, as from a buffer.
+              if (found.length === stopAfter) for (const id of found) part.delete(windowOf(id))
+              if (found.length === stopAfter) for (const id of found) pending.delete(id)
+              else seenMs = toMs
+            }
+          }
+        }),
+        { numRuns: body === 'memory' ? 40 : 15 },
+      )
+      await bodies.close()
+    },
+  )
 })
 
 test('what is over is hidden from queries with the commit, before it is taken out', async () => {
