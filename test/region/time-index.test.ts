@@ -292,7 +292,7 @@ test.each([5, 1.5 * PLACES_AHEAD])(
     part.put(new Windowed('later', 100, 110), 1)
     let given = 0
     for await (const _ of part.due(-1, 10)) {
-      if (given === 0) part.put(new Windowed('meanwhile', 50, 60), 1)
+      if (given === count - 1) part.put(new Windowed('meanwhile', 50, 60), 1)
       given += 1
     }
     expect(given).toBe(count)
