@@ -14,5 +14,13 @@ export function keyAndValue(value: unknown, key: unknown): string {
   return `${shown(key)}, ${shown(value)}`
 }
 
+const WHOLE_ON_ONE_LINE = {
+  compact: true,
+  breakLength: Number.POSITIVE_INFINITY,
+  depth: null,
+  maxArrayLength: null,
+  maxStringLength: null,
+}
+
 const shown = (value: unknown): string =>
-  typeof value === 'string' ? value : inspect(value, { breakLength: Number.POSITIVE_INFINITY })
+  typeof value === 'string' ? value : inspect(value, WHOLE_ON_ONE_LINE)

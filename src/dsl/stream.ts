@@ -15,7 +15,7 @@ import type {
 } from '../topology/process.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import type { Partitioner, TopicChooser } from '../topology/routing.ts'
-import { fanOut, forwardEach, guarded } from '../topology/steps.ts'
+import { fanOut, forwardEach, guarded, pendingOf } from '../topology/steps.ts'
 import type { StreamJoinOptions } from '../topology/stream-join.ts'
 import type { Timer } from '../topology/timers.ts'
 import { type AsyncFn, type AsyncOptions, addAsync } from './async.ts'
@@ -74,11 +74,11 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   /** One record for one, with a new key and value. */
   map<K2, V2>(fn: Fn<K, V, readonly [key: K2, value: V2]>, named?: Named): Stream<K2, V2, 'rekeyed'> {
     return this.#rekey('map', named, {}, (name, next) => {
-      const call = guarded(name, fn)
-      return (record) => {
-        const [key, value] = call(record, record.value, record.key, record)
-        return next(record.with(key, value))
-      }
+      const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) => {
+        const [newKey, newValue] = fn(value, key, record)
+        return record.with(newKey, newValue)
+      })
+      return (record) => next(call(record, record.value, record.key, record))
     })
   }
 
@@ -157,7 +157,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   foreach(fn: Fn<K, V, void>, named?: Named): void {
     this.#keep('foreach', named, this.place.serdes, (name) => {
       const call = guarded(name, fn)
-      return (record) => call(record, record.value, record.key, record)
+      return (record) => pendingOf(call(record, record.value, record.key, record))
     })
   }
 
@@ -168,9 +168,9 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   print(options: PrintOptions<K, V> = {}): void {
     const { label, text = keyAndValue, write = console.log } = options
     this.#keep('print', options, this.place.serdes, (name) => {
-      const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) =>
-        write(`[${label ?? name}]: ${text(value, key, record)}`),
-      )
+      const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>): void => {
+        write(`[${label ?? name}]: ${text(value, key, record)}`)
+      })
       return (record) => call(record, record.value, record.key, record)
     })
   }

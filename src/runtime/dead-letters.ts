@@ -17,7 +17,7 @@
 import { DruseError, type ErrorCode } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { LateRecord } from '../topology/graph.ts'
-import type { TimeUnit } from '../topology/unit.ts'
+import type { KeptUnit } from '../topology/unit.ts'
 import type { Header, TopicPartition } from '../types.ts'
 import type { Head } from './input-queue.ts'
 import { detailsOf } from './units.ts'
@@ -84,11 +84,7 @@ export function deadLetterHeaders(
 }
 
 /** Of what an operator has kept: it is in no topic. */
-export function unitHeaders(
-  unit: Exclude<TimeUnit, { kind: 'punctuation' }>,
-  partition: number,
-  { code, message, ...more }: Reason,
-): Header[] {
+export function unitHeaders(unit: KeptUnit, partition: number, { code, message, ...more }: Reason): Header[] {
   const { key: _, ...place } = detailsOf(unit) as Readonly<Record<string, string | number>>
   const own = unit.kind === 'emission' ? (unit.headers ?? []) : []
   return [...own, ...headersOf({ code, message, partition, ...place, ...more })]

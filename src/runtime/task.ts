@@ -11,7 +11,7 @@ import type { RegionPart } from '../region/part.ts'
 import { type CompiledSource, compile, concurrencyOf } from '../topology/compile.ts'
 import type { LateRecord, RepartitionNode, SourceNode } from '../topology/graph.ts'
 import type { StreamRecord } from '../topology/record.ts'
-import type { TimeUnit } from '../topology/unit.ts'
+import type { KeptUnit, RawEntry, TimeUnit } from '../topology/unit.ts'
 import type { ErrorPolicy, TopicPartition } from '../types.ts'
 import type { InputPosition } from './agreement.ts'
 import { blameOf } from './blame.ts'
@@ -23,6 +23,8 @@ import { type TaskId, taskName } from './plan.ts'
 import { type OutputSurroundings, TaskOutputs } from './task-outputs.ts'
 import { RunningTime } from './task-time.ts'
 import { detailsOf, type Policies, policiesOf, unitFailed } from './units.ts'
+
+const NOTHING_KEPT: RawEntry = { key: null, value: null }
 
 /** Everything outside of its own state that a task needs to turn records into effects. */
 export interface TaskSurroundings extends OutputSurroundings {
@@ -381,18 +383,19 @@ export class Task {
     const lateOnes = this.#lateOnes
     this.#lateOnes = new Map()
     const outputs = this.#outputs.size
+    const kept = this.#mayBury(unit) ? unit.bytes() : NOTHING_KEPT
     const savepoints = this.#undoable
       ? Array.from(this.parts.values(), (part) => [part, part.savepoint()] as const)
       : []
     const end = (): void => {
-      this.#buryLateUnit(unit)
+      this.#buryLateUnit(unit, kept)
       this.#lateOnes = lateOnes
     }
     const failed = (error: unknown): void => {
       this.#outputs.truncate(outputs)
       this.#lateOnes.clear()
       for (const [part, savepoint] of savepoints) part.undo(savepoint)
-      this.#answerUnit(unit, error)
+      this.#answerUnit(unit, kept, error)
       end()
     }
     let pending: void | Promise<void>
@@ -484,7 +487,14 @@ export class Task {
     if (policy !== 'skip') this.#bury(policy.deadLetter, source, input, head, reasonOfError(error))
   }
 
-  #answerUnit(unit: TimeUnit, error: unknown): void {
+  /** What is kept is told as it was, whatever operators have made of the object before they failed. */
+  #mayBury(unit: TimeUnit): unit is KeptUnit {
+    if (unit.kind === 'punctuation') return false
+    const { onFailure, onLate } = this.#policies.get(unit.operator) ?? {}
+    return typeof onFailure === 'object' || typeof onLate === 'object'
+  }
+
+  #answerUnit(unit: TimeUnit, kept: RawEntry, error: unknown): void {
     const { operator } = unit
     const failure = unitFailed(unit, error)
     const policy = this.#policies.get(operator)?.onFailure ?? 'fail'
@@ -496,7 +506,7 @@ export class Task {
       { task: this.name, ...detailsOf(unit), policy, error: failure },
       `task: what operator '${operator}' has kept is left out`,
     )
-    if (policy !== 'skip') this.#buryUnit(policy.deadLetter, unit, reasonOfError(failure))
+    if (policy !== 'skip') this.#buryUnit(policy.deadLetter, unit, kept, reasonOfError(failure))
   }
 
   #drop(operator: string, { topic, partition, offset, timestamp }: StreamRecord, lacks: string): void {
@@ -531,16 +541,18 @@ export class Task {
     this.#lateOnes.clear()
   }
 
-  #buryLateUnit(unit: TimeUnit): void {
+  #buryLateUnit(unit: TimeUnit, kept: RawEntry): void {
     if (this.#lateOnes.size === 0 || unit.kind !== 'emission') return
     const onLate = this.#policies.get(unit.operator)?.onLate ?? 'drop'
     if (onLate === 'drop') return
-    for (const late of this.#lateOnes.values()) this.#buryUnit(onLate.deadLetter, unit, reasonOfLate(late))
+    for (const late of this.#lateOnes.values()) {
+      this.#buryUnit(onLate.deadLetter, unit, kept, reasonOfLate(late))
+    }
   }
 
-  #buryUnit(topic: string, unit: Exclude<TimeUnit, { kind: 'punctuation' }>, reason: Reason): void {
+  #buryUnit(topic: string, unit: KeptUnit, kept: RawEntry, reason: Reason): void {
     const headers = unitHeaders(unit, this.id.partition, reason)
-    this.#outputs.letter(topic, { timestamp: unit.timestamp, ...unit.bytes(), headers })
+    this.#letter(topic, { timestamp: unit.timestamp, ...kept, headers })
   }
 
   #bury(
@@ -552,7 +564,16 @@ export class Task {
   ): void {
     const { raw, timestamp } = head
     const headers = deadLetterHeaders(head, input, serdes, reason)
-    this.#outputs.letter(topic, { timestamp, key: raw.key, value: raw.value, headers })
+    this.#letter(topic, { timestamp, key: raw.key, value: raw.value, headers })
+  }
+
+  /** One that cannot be written is the fault of nothing that is around it. */
+  #letter(...letter: Parameters<TaskOutputs['letter']>): void {
+    try {
+      this.#outputs.letter(...letter)
+    } catch (error) {
+      this.#stop(error)
+    }
   }
 
   #positionsText(): string {

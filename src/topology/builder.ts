@@ -92,6 +92,7 @@ export class GraphBuilder {
     if (node.kind === 'source') {
       for (const topic of node.topics) checkTopic(topic)
       checkPolicies(node)
+      checkNoLoop(node)
     }
     if (node.kind === 'sink' && typeof node.topic === 'string') checkTopic(node.topic)
     if (!(node.name instanceof AutoName)) {
@@ -286,6 +287,27 @@ function checkTopic(topic: string): void {
   )
 }
 
+const POLICIES = { onUndecodable: ['fail', 'skip'], onFailure: ['fail', 'skip'], onLate: ['drop'] }
+
 function checkPolicies(policies: Policies): void {
+  for (const [name, plain] of Object.entries(POLICIES)) {
+    const policy: unknown = policies[name as keyof Policies]
+    if (plain.includes(policy as string)) continue
+    if (typeof policy === 'object' && policy !== null && 'deadLetter' in policy) continue
+    throw new DruseError(
+      'TOPOLOGY_INVALID',
+      `${name} is ${JSON.stringify(policy)}: ${plain.map((one) => `'${one}'`).join(', ')} or { deadLetter: topic } is needed`,
+    )
+  }
   for (const topic of deadLetterTopics(policies)) checkTopic(topic)
+}
+
+/** What fails there would fail again, for ever. */
+function checkNoLoop({ topics, ...policies }: Policies & { readonly topics: readonly string[] }): void {
+  const own = deadLetterTopics(policies).find((topic) => topics.includes(topic))
+  if (own === undefined) return
+  throw new DruseError(
+    'TOPOLOGY_INVALID',
+    `Dead letters of topic '${own}' would go to the same topic, and come again for ever: give its source another policy`,
+  )
 }

@@ -5,6 +5,7 @@
  *   value  no bytes
  */
 
+import { DruseError } from '../errors.ts'
 import type { Serde } from '../ports.ts'
 import type { FoundEntry, TimeOrderedRegion } from '../region/definition.ts'
 import { NEWEST_SLOT } from '../region/operator-times.ts'
@@ -56,7 +57,14 @@ export function bindDeduplicate({ region: regionName, by, withinMs, graceMs }: D
   return (host: NodeHost, children: readonly Step[], name: string): Step => {
     const region = host.region(regionName) as TimeOrderedRegion<Windowed<KeyedId>, Uint8Array>
     const next = fanOut(children)
-    const idOf = guarded(name, by)
+    const idOf = guarded(name, (record: StreamRecord) => {
+      const id: unknown = by(record)
+      if (typeof id === 'string' || id === null) return id
+      throw new DruseError(
+        'ENCODE_FAILED',
+        `by() gave a ${typeof id}, an id is a string; null where there is none`,
+      )
+    })
     return (record) => {
       const { key, timestamp } = record
       const id = key === null ? null : idOf(record, record)

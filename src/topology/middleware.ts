@@ -2,7 +2,7 @@
 import { DruseError } from '../errors.ts'
 import type { CallNode, GraphNode, NodeHost, Step, SyncNode } from './graph.ts'
 import type { StreamRecord } from './record.ts'
-import { guarded } from './steps.ts'
+import { guarded, pendingOf } from './steps.ts'
 
 export interface OperatorInfo {
   readonly name: string
@@ -39,7 +39,7 @@ function aroundStep(middleware: Middleware, node: SyncNode): SyncNode {
       const around = middleware({ name: node.name, operator: node.operator })
       if (around === undefined) return step
       const call = guarded(name, around)
-      return (record) => call(record, record, step)
+      return (record) => pendingOf(call(record, record, step))
     },
   }
 }

@@ -6,7 +6,7 @@ import { isTimestamp } from '../region/layout.ts'
 import type { Header } from '../types.ts'
 import type { NodeHost, Step } from './graph.ts'
 import { recordOfTime, type StreamRecord } from './record.ts'
-import { fanOut, operatorFailed } from './steps.ts'
+import { fanOut, operatorFailed, pendingOf } from './steps.ts'
 import type { Cancellable, PunctuationType, Punctuator } from './time.ts'
 import { type KeyTimers, type Timer, TimerQueue } from './timers.ts'
 
@@ -236,7 +236,7 @@ export function bindProcessor({
       pending = undefined
       let running: void | Promise<void>
       try {
-        running = call()
+        running = pendingOf(call())
       } catch (error) {
         if (pending !== undefined) return finish(record, Promise.reject(error))
         current = undefined

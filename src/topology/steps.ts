@@ -41,6 +41,12 @@ export function forwardEach<T>(
   }
 }
 
+/** A user's function may be an expression whose value means nothing: `(value) => list.push(value)`. Promises are waited for. */
+export function pendingOf(given: unknown): Promise<void> | undefined {
+  if (typeof given !== 'object' || given === null || !('then' in given)) return undefined
+  return Promise.resolve(given as PromiseLike<void>)
+}
+
 /** Where the inner operator or unit has told already; and of a damaged store, no operator and no record is to blame. */
 const TOLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'OPERATOR_FAILED',

@@ -104,12 +104,14 @@ export interface GroupingOptions {
 export function bindGrouping({ group }: GroupingOptions) {
   return (_: NodeHost, children: readonly Step[], operator: string): Step => {
     const next = fanOut(children)
-    const call = guarded(operator, group)
-    const grouped = (value: unknown, record: StreamRecord): readonly [unknown, unknown] | undefined => {
-      if (value === null) return undefined
-      const pair = call(record, value, record.key)
-      return (pair[0] ?? null) === null || (pair[1] ?? null) === null ? undefined : pair
-    }
+    const call = guarded(operator, (value: unknown, key: unknown) => {
+      const [groupKey, groupValue] = group(value, key)
+      return (groupKey ?? null) === null || (groupValue ?? null) === null
+        ? undefined
+        : ([groupKey, groupValue] as const)
+    })
+    const grouped = (value: unknown, record: StreamRecord): readonly [unknown, unknown] | undefined =>
+      value === null ? undefined : call(record, value, record.key)
     return (record) => {
       const { newValue, oldValue } = record.value as Change
       const from = grouped(oldValue, record)

@@ -40,4 +40,6 @@ export interface Punctuation {
   readonly timestamp: number
 }
 
-export type TimeUnit = Emission | TimerCall | Punctuation
+export type KeptUnit = Emission | TimerCall
+
+export type TimeUnit = KeptUnit | Punctuation

@@ -4,6 +4,7 @@ import {
   type ErrorPolicy,
   int64,
   joinWindows,
+  json,
   string,
   Topology,
   type TopologyOptions,
@@ -203,6 +204,37 @@ describe.each<[string, ErrorPolicy]>([
     ])
     if (isBuried) expect(await lettersOf(driver, strings)).toMatchObject([{ key: 'b', value: 'bad' }])
   })
+})
+
+test('a dead letter has what was held, whatever was made of it before the failure', async () => {
+  interface Order {
+    total: number
+  }
+  const orders = { key: string, value: json<Order>() }
+  const t = new Topology('changed', { onFailure: { deadLetter: 'dead' } })
+  t.table('in', orders)
+    .suppress('held', untilTimeLimit({ limitMs: 10 }))
+    .toStream()
+    .foreach((order) => {
+      if (order === null || order.total === 0) return
+      order.total = 0
+      throw new Error('as it was told to')
+    })
+  await using driver = await TestDriver.create(t)
+  const input = driver.createInputTopic('in', orders)
+  await input.pipeInput('a', { total: 7 }, { timestamp: 1 })
+  await input.pipeInput('b', { total: 0 }, { timestamp: 20 })
+  expect(await lettersOf(driver, orders)).toMatchObject([{ key: 'a', value: { total: 7 } }])
+})
+
+test('a dead letter that its topic does not take stops the task, and is charged to no other record', async () => {
+  await using driver = await TestDriver.create(suppressing({ onFailure: { deadLetter: 'dead' } }), {
+    topics: [{ topic: 'dead', configs: { 'max.message.bytes': '1000' } }],
+  })
+  await say(driver, 'in', ['a', `bad${'x'.repeat(900)}`, 1])
+  await expect(say(driver, 'in', ['b', 'y', 20])).rejects.toMatchObject({ code: 'RECORD_TOO_LARGE' })
+  expect(await told(driver, 'out')).toEqual([])
+  expect(await lettersOf(driver, strings)).toEqual([])
 })
 
 test('of a record that fails itself, all is taken back, and what it brought about comes with the next one', async () => {

@@ -431,3 +431,22 @@ describe('a run', () => {
     await expect(numbers.pipeInput('a', 3)).rejects.toMatchObject({ code: 'APPLICATION_STATE' })
   })
 })
+
+test('what a function gives that is no promise is not waited for', async () => {
+  const seen: string[] = []
+  const see = (text: string) => seen.push(text)
+  const t = new Topology('expressions', {
+    middleware: () => (record, next) => {
+      next(record)
+      return see('around') as never
+    },
+  })
+  const twice = t.stream('in', strings).flatMapValues((value) => [value, value])
+  twice.foreach(see)
+  twice.print({ label: 'line', write: see })
+  twice.process('see', {}, ({ value }) => see(value) as never)
+  await using driver = await TestDriver.create(t)
+  await driver.createInputTopic('in', strings).pipeInput('k', 'v')
+  expect(seen.filter((text) => text === 'v')).toHaveLength(4)
+  expect(seen.filter((text) => text === '[line]: k, v')).toHaveLength(2)
+})

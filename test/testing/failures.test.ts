@@ -57,6 +57,27 @@ describe('an operator that throws', () => {
     }
   })
 
+  test("or gives what it may not is named: the fault is the record's, not Druse's", async () => {
+    const nothing = (): never => undefined as never
+    const wrong: [string, (t: Topology) => void][] = [
+      ['map', (t) => t.stream('in', strings).map(nothing, { name: 'map' }).to('out', strings)],
+      ['group', (t) => void t.table('in', strings).groupBy('group', nothing, strings).count('counts')],
+      [
+        'unique',
+        (t) => t.stream('in', strings).deduplicate('unique', { by: nothing, withinMs: 1 }).to('out'),
+      ],
+    ]
+    for (const [operator, build] of wrong) {
+      const t = new Topology('wrong')
+      build(t)
+      await using driver = await TestDriver.create(t)
+      await expect(driver.createInputTopic('in', strings).pipeInput('k', 'v')).rejects.toMatchObject({
+        code: 'OPERATOR_FAILED',
+        details: { operator, topic: 'in', offset: 0 },
+      })
+    }
+  })
+
   test('is told by close, if nobody was told before', async () => {
     const driver = await TestDriver.create(picky())
     await driver.createInputTopic('in', { ...strings, waitForIdle: false }).pipeInput('a', 'bad')

@@ -58,6 +58,26 @@ describe('names', () => {
     })
   }
 
+  test('a policy that there is none of', () => {
+    const bogus = 'ignore' as 'skip'
+    expect(refusal(() => topology().stream('x', { ...strings, onFailure: bogus }))).toBe(
+      `onFailure is "ignore": 'fail', 'skip' or { deadLetter: topic } is needed`,
+    )
+    expect(refusal(() => new Topology('app', { onLate: 'skip' as 'drop' }))).toBe(
+      `onLate is "skip": 'drop' or { deadLetter: topic } is needed`,
+    )
+  })
+
+  test('dead letters that come again for ever', () => {
+    const again = /^Dead letters of topic 'x' would go to the same topic, and come again for ever/
+    for (const policy of ['onUndecodable', 'onFailure', 'onLate']) {
+      const policies = { [policy]: { deadLetter: 'x' } }
+      expect(refusal(() => topology().stream(['y', 'x'], { ...strings, ...policies }))).toMatch(again)
+      expect(refusal(() => new Topology('app', policies).table('x', strings))).toMatch(again)
+      topology().stream('y', { ...strings, ...policies })
+    }
+  })
+
   test('two operators of one name', () => {
     const s = stream()
     s.groupByKey().count('n')

@@ -140,6 +140,18 @@ test('an error tells the name, also of an operator that is several nodes', async
   expect(await failure(cogrouped, ['right'])).toMatchObject({ details: { operator: 'all' } })
 })
 
+test('print writes all of a value on one line', async () => {
+  const lines: string[] = []
+  const t = new Topology('printing')
+  t.stream('in', strings)
+    .mapValues(() => ({ a: { b: { c: { d: Array.from({ length: 120 }, (_, i) => i) } } } }))
+    .print({ write: (line) => lines.push(line) })
+  await using driver = await TestDriver.create(t)
+  await driver.createInputTopic('in', strings).pipeInput('k', '')
+  const numbers = Array.from({ length: 120 }, (_, i) => i).join(', ')
+  expect(lines).toEqual([`[print-2]: k, { a: { b: { c: { d: [ ${numbers} ] } } } }`])
+})
+
 test('print writes a line for each record', async () => {
   const lines: string[] = []
   const write = (line: string): void => void lines.push(line)
