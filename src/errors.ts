@@ -30,6 +30,8 @@ const KINDS = {
   EMISSION_FAILED: 'user',
   TIMER_FAILED: 'user',
   PUNCTUATOR_FAILED: 'user',
+  RESULT_INVALID: 'user',
+  PROMISE_RETURNED: 'user',
   CONTEXT_CLOSED: 'user',
   CALL_TIMED_OUT: 'user',
   REGION_VALUE: 'user',

@@ -21,6 +21,11 @@ export interface Named {
   readonly name?: string
 }
 
+/** What is not looked at; no promise, for nobody would wait for it. */
+export type Unawaited =
+  // biome-ignore lint/suspicious/noConfusingVoidType: what a function without result returns
+  void | null | undefined | string | number | bigint | boolean | symbol | (object & { readonly then?: never })
+
 /** What users give to operators. */
 export type Fn<K, V, R> = (value: V, key: K, record: StreamRecord<K, V>) => R
 

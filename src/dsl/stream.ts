@@ -15,7 +15,7 @@ import type {
 } from '../topology/process.ts'
 import type { StreamRecord } from '../topology/record.ts'
 import type { Partitioner, TopicChooser } from '../topology/routing.ts'
-import { fanOut, forwardEach, guarded, pendingOf } from '../topology/steps.ts'
+import { eachOf, fanOut, forwardEach, guarded, pairOf, settled } from '../topology/steps.ts'
 import type { StreamJoinOptions } from '../topology/stream-join.ts'
 import type { Timer } from '../topology/timers.ts'
 import { type AsyncFn, type AsyncOptions, addAsync } from './async.ts'
@@ -32,6 +32,7 @@ import {
   requireOneTopology,
   type Serdes,
   serdeOf,
+  type Unawaited,
   windowCloseOf,
 } from './place.ts'
 import { keyAndValue, type PrintOptions } from './print.ts'
@@ -74,11 +75,13 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   /** One record for one, with a new key and value. */
   map<K2, V2>(fn: Fn<K, V, readonly [key: K2, value: V2]>, named?: Named): Stream<K2, V2, 'rekeyed'> {
     return this.#rekey('map', named, {}, (name, next) => {
-      const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) => {
-        const [newKey, newValue] = fn(value, key, record)
-        return record.with(newKey, newValue)
-      })
-      return (record) => next(call(record, record.value, record.key, record))
+      const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) =>
+        pairOf(settled(fn(value, key, record))),
+      )
+      return (record) => {
+        const [key, value] = call(record, record.value, record.key, record) as readonly [K2, V2]
+        return next(record.with(key, value))
+      }
     })
   }
 
@@ -118,7 +121,10 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   ): Stream<K2, V2, 'rekeyed'> {
     return this.#rekey('flatMap', named, {}, (name, next) => {
       const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) =>
-        Array.from(fn(value, key, record), ([k, v]) => record.with(k, v)),
+        Array.from(eachOf(settled(fn(value, key, record))), (pair) => {
+          const [k, v] = pairOf(pair) as readonly [K2, V2]
+          return record.with(k, v)
+        }),
       )
       return (record) => forwardEach(call(record, record.value, record.key, record), next)
     })
@@ -128,7 +134,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   flatMapValues<V2>(fn: Fn<K, V, Iterable<V2>>, named?: Named): Stream<K, V2, P> {
     return this.#keep('flatMapValues', named, without(this.place.serdes, 'value'), (name, next) => {
       const call = guarded(name, (value: V, key: K, record: StreamRecord<K, V>) =>
-        Array.from(fn(value, key, record), (v) => record.with(key, v)),
+        Array.from(eachOf(settled(fn(value, key, record))), (v) => record.with(key, v)),
       )
       return (record) => forwardEach(call(record, record.value, record.key, record), next)
     })
@@ -143,7 +149,7 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /** Looks at each record. A side effect here happens at least once, not exactly once. */
-  peek(fn: Fn<K, V, void>, named?: Named): Stream<K, V, P> {
+  peek(fn: Fn<K, V, Unawaited>, named?: Named): Stream<K, V, P> {
     return this.#keep('peek', named, this.place.serdes, (name, next) => {
       const call = guarded(name, fn)
       return (record) => {
@@ -154,10 +160,12 @@ export class Stream<K, V, P extends Partitioning = 'keyed'> {
   }
 
   /** Ends the stream in a function. Its side effects happen at least once, not exactly once. */
-  foreach(fn: Fn<K, V, void>, named?: Named): void {
+  foreach(fn: Fn<K, V, Unawaited>, named?: Named): void {
     this.#keep('foreach', named, this.place.serdes, (name) => {
       const call = guarded(name, fn)
-      return (record) => pendingOf(call(record, record.value, record.key, record))
+      return (record) => {
+        call(record, record.value, record.key, record)
+      }
     })
   }
 

@@ -13,7 +13,7 @@ import type {
   Step,
   SyncNode,
 } from './graph.ts'
-import { fanOut } from './steps.ts'
+import { fanOut, told } from './steps.ts'
 import { inputTopics, type SubTopology } from './subtopologies.ts'
 
 export interface TaskHost extends NodeHost {
@@ -71,17 +71,20 @@ export function compile(sub: SubTopology, task: TaskHost): Map<string, CompiledS
 
   const bindOperator = (node: SyncNode): Bound => {
     const name = node.partOf ?? node.name
-    const whole = node.bind(host, childrenOf(node, 'whole'), name)
+    const whole = told(name, node.bind(host, childrenOf(node, 'whole'), name))
     if (!node.stateless) return { whole, atTurn: whole, ahead: undefined }
     // Its children keep their places: some find theirs by it.
     const children = sub.nodes.filter(({ parents }) => parents.includes(node.id))
     const partly = (part: 'atTurn' | 'ahead'): Step | undefined => {
       const steps = children.map(({ id }) => bound.get(id)?.[part])
       if (children.length > 0 && steps.every((step) => step === undefined)) return undefined
-      return node.bind(
-        host,
-        steps.map((step) => step ?? (() => {})),
+      return told(
         name,
+        node.bind(
+          host,
+          steps.map((step) => step ?? (() => {})),
+          name,
+        ),
       )
     }
     const ahead = children.length === 0 ? undefined : partly('ahead')

@@ -12,7 +12,7 @@ import { NEWEST_SLOT } from '../region/operator-times.ts'
 import { Windowed } from '../serde/windowed.ts'
 import type { NodeHost, Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'
-import { fanOut, guarded } from './steps.ts'
+import { fanOut, guarded, settled } from './steps.ts'
 
 /** What tells a record from others of its key. */
 export interface KeyedId {
@@ -58,11 +58,11 @@ export function bindDeduplicate({ region: regionName, by, withinMs, graceMs }: D
     const region = host.region(regionName) as TimeOrderedRegion<Windowed<KeyedId>, Uint8Array>
     const next = fanOut(children)
     const idOf = guarded(name, (record: StreamRecord) => {
-      const id: unknown = by(record)
-      if (typeof id === 'string' || id === null) return id
+      const id: unknown = settled(by(record))
+      if (id === null || typeof id === 'string') return id
       throw new DruseError(
-        'ENCODE_FAILED',
-        `by() gave a ${typeof id}, an id is a string; null where there is none`,
+        'RESULT_INVALID',
+        `'by' has to return a text or null, and has returned ${typeof id}`,
       )
     })
     return (record) => {

@@ -1,6 +1,6 @@
 /** What aggregations do with a value, in windows and without. */
 import type { StreamRecord } from './record.ts'
-import { operatorFailed } from './steps.ts'
+import { operatorFailed, settled } from './steps.ts'
 
 export interface Fold {
   /** Left out: the first value stands for itself (reduce). */
@@ -13,8 +13,8 @@ export function folding(operator: string, { initial, aggregator }: Fold) {
   return (record: StreamRecord, old: unknown): unknown => {
     const { key, value } = record
     try {
-      if (old !== undefined) return aggregator(old, value, key) ?? null
-      return (initial === undefined ? value : aggregator(initial(), value, key)) ?? null
+      if (old !== undefined) return settled(aggregator(old, value, key)) ?? null
+      return (initial === undefined ? value : settled(aggregator(settled(initial()), value, key))) ?? null
     } catch (error) {
       throw operatorFailed(operator, record, error)
     }

@@ -2,7 +2,7 @@
 import { DruseError } from '../errors.ts'
 import type { CallNode, GraphNode, NodeHost, Step, SyncNode } from './graph.ts'
 import type { StreamRecord } from './record.ts'
-import { guarded, pendingOf } from './steps.ts'
+import { pendingOf, told } from './steps.ts'
 
 export interface OperatorInfo {
   readonly name: string
@@ -38,8 +38,7 @@ function aroundStep(middleware: Middleware, node: SyncNode): SyncNode {
       const step = node.bind(host, children, name)
       const around = middleware({ name: node.name, operator: node.operator })
       if (around === undefined) return step
-      const call = guarded(name, around)
-      return (record) => pendingOf(call(record, record, step))
+      return told(name, (record) => pendingOf(around(record, step)))
     },
   }
 }

@@ -6,7 +6,7 @@ import { Change } from './change.ts'
 import { type Fold, folding } from './fold.ts'
 import type { NodeHost, Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'
-import { fanOut, forwardEach, operatorFailed } from './steps.ts'
+import { fanOut, forwardEach, operatorFailed, settled } from './steps.ts'
 import { closing, type WindowRegion } from './window-close.ts'
 import type { SessionWindows } from './windows.ts'
 
@@ -47,7 +47,9 @@ export function bindSessionAggregate(options: SessionAggregateOptions) {
       try {
         let aggregate = fold.initial?.()
         for (const { value } of sessions) {
-          aggregate = aggregate === undefined ? value : merger(aggregate, value, record.key)
+          aggregate = aggregate === undefined ? value : settled(merger(aggregate, value, record.key))
+          // Nothing is left of them: in reduce, what comes next stands for itself.
+          if (fold.initial === undefined) aggregate ??= undefined
         }
         return aggregate
       } catch (error) {

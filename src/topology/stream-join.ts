@@ -12,7 +12,7 @@ import type { NodeHost, Step } from './graph.ts'
 import { type JoinKey, NUMBER_MAX, type PendingKey, type PendingValue, pendingRecord } from './join-keys.ts'
 import type { JoinWindows } from './join-windows.ts'
 import { recordOfTime, type StreamRecord } from './record.ts'
-import { fanOut, forwardEach, operatorFailed } from './steps.ts'
+import { fanOut, forwardEach, operatorFailed, settled } from './steps.ts'
 
 export interface StreamJoinOptions {
   readonly name: string
@@ -55,7 +55,7 @@ export function bindStreamJoin(options: StreamJoinOptions, isLeft: boolean) {
 
     const join = (record: StreamRecord, leftValue: unknown, rightValue: unknown): unknown => {
       try {
-        return joiner(leftValue, rightValue, record.key)
+        return settled(joiner(leftValue, rightValue, record.key))
       } catch (error) {
         throw operatorFailed(name, record, error)
       }

@@ -4,7 +4,7 @@ import { isSameKey } from '../serde/same-key.ts'
 import { Change } from './change.ts'
 import type { NodeHost, Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'
-import { fanOut, forwardEach, guarded } from './steps.ts'
+import { fanOut, forwardEach, guarded, pairOf, settled } from './steps.ts'
 import type { Derive } from './table-view.ts'
 
 /** What an operator of tables asks of itself; known when the whole topology is. */
@@ -104,14 +104,12 @@ export interface GroupingOptions {
 export function bindGrouping({ group }: GroupingOptions) {
   return (_: NodeHost, children: readonly Step[], operator: string): Step => {
     const next = fanOut(children)
-    const call = guarded(operator, (value: unknown, key: unknown) => {
-      const [groupKey, groupValue] = group(value, key)
-      return (groupKey ?? null) === null || (groupValue ?? null) === null
-        ? undefined
-        : ([groupKey, groupValue] as const)
-    })
-    const grouped = (value: unknown, record: StreamRecord): readonly [unknown, unknown] | undefined =>
-      value === null ? undefined : call(record, value, record.key)
+    const call = guarded(operator, (value: unknown, key: unknown) => pairOf(settled(group(value, key))))
+    const grouped = (value: unknown, record: StreamRecord): readonly [unknown, unknown] | undefined => {
+      if (value === null) return undefined
+      const pair = call(record, value, record.key)
+      return (pair[0] ?? null) === null || (pair[1] ?? null) === null ? undefined : pair
+    }
     return (record) => {
       const { newValue, oldValue } = record.value as Change
       const from = grouped(oldValue, record)

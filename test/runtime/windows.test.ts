@@ -123,6 +123,39 @@ describe.each(Object.entries(ENDS))('an application that was %s', (_, end) => {
     expect(await results()).toEqual(['a 0-10: 3', 'b 0-10: 1', 'a 10-20: 1'])
   })
 
+  test('reduces what comes behind sessions that have come to nothing as if it were the first', async () => {
+    const given: unknown[] = []
+    const topology = (): Topology => {
+      const t = new Topology('job')
+      t.stream('in', { key: string, value: string })
+        .groupByKey()
+        .windowedBy(sessionWindows({ inactivityGapMs: 10, graceMs: 50 }))
+        .reduce('last', (aggregate, value) => {
+          given.push(aggregate)
+          return aggregate + value === 'xy' ? null : aggregate + value
+        })
+        .toStream()
+        .to('out')
+      return t
+    }
+    await stage.topics('in', 'out')
+    await stage.run(topology)
+    const records = [
+      ['x', 0],
+      ['y', 20],
+      ['z', 10],
+    ] as const
+    await stage.send(
+      'in',
+      records.map(([value, timestamp]) => ({ key: 'a', value, timestamp })),
+      { key: string, value: string },
+    )
+    await stage.drained(topology)
+    const results = await stage.read('out', { key: sessionWindowed(string), value: string })
+    expect(results.at(-1)).toEqual([expect.objectContaining({ windowStart: 0, windowEnd: 20 }), 'z'])
+    expect(given).toEqual(['x'])
+  })
+
   test('merges the sessions that it had', async () => {
     const topology = (): Topology => {
       const t = new Topology('job')
