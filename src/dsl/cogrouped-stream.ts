@@ -35,7 +35,11 @@ export class CogroupedStream<K, A> {
     return aggregatedTable(name, this.#inputs, initial, options)
   }
 
-  /** Aggregates by window too. Each stream has its own stream time: a record of one makes none of another late. */
+  /**
+   * Aggregates by window too. Each stream has its own stream time, and a record of one makes none of another late, for as
+   * long as windows are kept: `retentionMs` (default: as long as one stream alone needs them), counted from the newest of
+   * all streams. Give more where streams may be apart.
+   */
   windowedBy<W extends AnyWindows>(windows: W): WindowedCogroupedStream<K, A, W> {
     return new WindowedCogroupedStream(this.#inputs, windows)
   }

@@ -92,18 +92,19 @@ export function windowedTable<const Name extends string, K, A>(
       `'${name}' keeps windows for retentionMs ${retentionMs}, but they are needed for ${leastRetentionMs}: size and grace`,
     )
   }
+  // The region counts from the newest time in it, which stream time is behind.
+  const keptMs = retentionMs + place.builder.maxOutOfOrdernessMs
   const region = place.builder.addRegion<Region<Name, Windowed<K>, A>>({
     kind: 'partitioned',
     name,
     key: storeKey,
     value,
     store,
-    // The region counts from the newest time in it, which stream time is behind.
-    timed: { order: orderByKeys(keys), retentionMs: retentionMs + place.builder.maxOutOfOrdernessMs },
+    timed: { order: orderByKeys(keys), retentionMs: keptMs },
     topicKey: tableKey,
   })
   const node = addAggregation(name, `${windows.kind}WindowAggregate`, inputs, ({ aggregator }, index) =>
-    bindOf(name, aggregation, { initial: aggregation.initial, aggregator }, index),
+    bindOf(name, aggregation, { initial: aggregation.initial, aggregator }, index, keptMs),
   )
   return new Table(
     {
@@ -123,11 +124,15 @@ export function windowedTable<const Name extends string, K, A>(
 
 function bindOf<K, A>(
   region: string,
-  { windows, emit, merger }: WindowedAggregation<K, A>,
+  { windows, emit, merger, inputs }: WindowedAggregation<K, A>,
   fold: Fold,
   input: number,
+  keptMs: number,
 ): SyncNode['bind'] {
-  const common = { region, fold, slot: FIRST_OPERATOR_SLOT + input, onClose: emit === 'onWindowClose' }
+  const common = {
+    ...{ region, fold, slot: FIRST_OPERATOR_SLOT + input, onClose: emit === 'onWindowClose' },
+    sharedRetentionMs: inputs.length > 1 ? keptMs : undefined,
+  }
   if (windows.kind === 'time') return bindWindowAggregate({ ...common, windows })
   if (windows.kind === 'sliding') return bindSlidingAggregate({ ...common, windows })
   return bindSessionAggregate({ ...common, windows, merger: merger as Fold['aggregator'] })

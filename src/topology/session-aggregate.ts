@@ -7,10 +7,12 @@ import { type Fold, folding } from './fold.ts'
 import type { NodeHost, Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'
 import { fanOut, forwardEach, operatorFailed, settled } from './steps.ts'
-import { closing, type WindowRegion } from './window-close.ts'
+import { closing, isForgotten, type WindowRegion } from './window-close.ts'
 import type { SessionWindows } from './windows.ts'
 
 export interface SessionAggregateOptions {
+  /** How long the region keeps windows, where several streams fill it. */
+  readonly sharedRetentionMs: number | undefined
   readonly region: string
   readonly windows: SessionWindows
   readonly fold: Fold
@@ -62,7 +64,8 @@ export function bindSessionAggregate(options: SessionAggregateOptions) {
       const aggregate = merged(record, sessions)
       const start = Math.min(timestamp, ...sessions.map((session) => session.key.windowStart))
       const end = Math.max(timestamp, ...sessions.map((session) => session.key.windowEnd))
-      if (end < nowMs - graceMs - inactivityGapMs) {
+      const isLate = end < nowMs - graceMs - inactivityGapMs
+      if (isLate || isForgotten(region, options.sharedRetentionMs, end, nowMs)) {
         host.late({ operator: name, record, streamTimeMs: nowMs, windowEnd: end })
         return
       }

@@ -14,10 +14,12 @@ import { type Fold, folding } from './fold.ts'
 import type { NodeHost, Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'
 import { fanOut, forwardEach } from './steps.ts'
-import { closing, type WindowRegion } from './window-close.ts'
+import { closing, isForgotten, type WindowRegion } from './window-close.ts'
 import type { SlidingWindows } from './windows.ts'
 
 export interface SlidingAggregateOptions {
+  /** How long the region keeps windows, where several streams fill it. */
+  readonly sharedRetentionMs: number | undefined
   readonly region: string
   readonly windows: SlidingWindows
   readonly fold: Fold
@@ -32,7 +34,7 @@ type Window = FoundEntry<Windowed, unknown>
  * end and grace are before stream time. A single window that has closed is left as it is.
  */
 export function bindSlidingAggregate(options: SlidingAggregateOptions) {
-  const { windows, fold, slot, onClose } = options
+  const { windows, fold, slot, onClose, sharedRetentionMs } = options
   const { timeDifferenceMs: differenceMs, graceMs } = windows
   return (host: NodeHost, children: readonly Step[], name: string): Step => {
     const region = host.region(options.region) as WindowRegion
@@ -62,7 +64,7 @@ export function bindSlidingAggregate(options: SlidingAggregateOptions) {
       isThere: boolean,
     ): Generator<StreamRecord> {
       const end = start + differenceMs
-      if (end < nowMs - graceMs) {
+      if (end < nowMs - graceMs || isForgotten(region, sharedRetentionMs, start, nowMs)) {
         host.late({ operator: name, record, streamTimeMs: nowMs, windowEnd: end })
         return
       }

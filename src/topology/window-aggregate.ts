@@ -6,10 +6,12 @@ import { type Fold, folding } from './fold.ts'
 import type { NodeHost, Step } from './graph.ts'
 import type { StreamRecord } from './record.ts'
 import { fanOut, forwardEach } from './steps.ts'
-import { closing, type WindowRegion } from './window-close.ts'
+import { closing, isForgotten, type WindowRegion } from './window-close.ts'
 import { startsOf, type TimeWindows } from './windows.ts'
 
 export interface WindowAggregateOptions {
+  /** How long the region keeps windows, where several streams fill it. */
+  readonly sharedRetentionMs: number | undefined
   /** Of the region. */
   readonly region: string
   readonly windows: TimeWindows
@@ -30,6 +32,7 @@ export function bindWindowAggregate({
   fold,
   slot,
   onClose,
+  sharedRetentionMs,
 }: WindowAggregateOptions) {
   return (host: NodeHost, children: readonly Step[], name: string): Step => {
     const region = host.region(regionName) as WindowRegion
@@ -48,7 +51,7 @@ export function bindWindowAggregate({
     const update = (record: StreamRecord, start: number, closedUpTo: number): StreamRecord | undefined => {
       const { key, timestamp } = record
       const end = start + sizeMs
-      if (end <= closedUpTo) {
+      if (end <= closedUpTo || isForgotten(region, sharedRetentionMs, start, closedUpTo + graceMs)) {
         host.late({ operator: name, record, streamTimeMs: closedUpTo + graceMs, windowEnd: end })
         return undefined
       }

@@ -1,5 +1,6 @@
 /** How windows close: when stream time moves, by a record or because the inputs are idle. */
 import type { TimeOrderedRegion } from '../region/definition.ts'
+import { NEWEST_SLOT } from '../region/operator-times.ts'
 import type { TimedKeys } from '../region/timed-keys.ts'
 import type { Windowed } from '../serde/windowed.ts'
 import { Change } from './change.ts'
@@ -19,6 +20,21 @@ export interface ClosingOptions {
   readonly onClose: boolean
   /** A window closes when stream time is so much later than the time that it stands under. */
   readonly lagMs: number
+}
+
+/**
+ * Whether retention hides entries of this time because another stream that is aggregated together with this one is so much
+ * further: then nothing can be added to them any more. `nowMs`: of this stream.
+ */
+export function isForgotten(
+  { times }: WindowRegion,
+  sharedRetentionMs: number | undefined,
+  timeMs: number,
+  nowMs: number,
+): boolean {
+  if (sharedRetentionMs === undefined) return false
+  const newestMs = times.at(NEWEST_SLOT)
+  return newestMs > nowMs && timeMs <= newestMs - sharedRetentionMs
 }
 
 /**
