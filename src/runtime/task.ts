@@ -382,6 +382,8 @@ export class Task {
     if (this.#calls.size > 0) return this.#carryOutAlone(unit, run)
     const lateOnes = this.#lateOnes
     this.#lateOnes = new Map()
+    const recordTimestamp = this.#recordTimestamp
+    this.#recordTimestamp = unit.timestamp
     const outputs = this.#outputs.size
     const kept = this.#mayBury(unit) ? unit.bytes() : NOTHING_KEPT
     const savepoints = this.#undoable
@@ -390,6 +392,7 @@ export class Task {
     const end = (): void => {
       this.#buryLateUnit(unit, kept)
       this.#lateOnes = lateOnes
+      this.#recordTimestamp = recordTimestamp
     }
     const failed = (error: unknown): void => {
       this.#outputs.truncate(outputs)

@@ -56,7 +56,8 @@ interface Trial {
 
 const TRIALS: readonly Trial[] = [
   { id: 'M1', how: 'SIGKILL before EndTxn', fault: at('EndTxn.before', 'SIGKILL') },
-  { id: 'M3', how: 'instances come and go', fault: guests },
+  // Without what members tell one another it is a bug that shows; with that, the old answer is asked for again.
+  { id: 'M3b', how: 'instances come and go', fault: guests },
   { id: 'M5', how: 'the answer of EndTxn is lost', fault: strikeWith('EndTxn', 'cut') },
   { id: 'M5b', how: 'EndTxn is lost', fault: strikeWith('EndTxn', 'lose') },
   { id: 'M6', how: 'the answer of Produce is lost', fault: strikeWith('Produce', 'cut') },

@@ -260,8 +260,8 @@ describe('the events of a region', () => {
     for (const timestamp of [10, 20, 120]) await input.pipeInput('a', 'x', { timestamp })
     expect(await eventsOf(driver)).toEqual([
       ['clock', 10, 'create', 'at 10', null, -1],
-      ['a', 120, 'create', 'timer 60', null, -1],
-      ['a', 120, 'update', 'timer 70', 'timer 60', -1],
+      ['a', 60, 'create', 'timer 60', null, -1],
+      ['a', 70, 'update', 'timer 70', 'timer 60', -1],
       ['clock', 120, 'update', 'at 120', 'at 10', -1],
     ])
   })

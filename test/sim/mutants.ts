@@ -101,6 +101,50 @@ const WATCHED_IDS: Patch = {
   replace: "if (topicId === '') {",
 }
 
+const EARLY: readonly Patch[] = [
+  {
+    file: TAKER,
+    find: 'const committed = await committedOffsets(',
+    replace: 'const committed = this.early ?? await committedOffsets(',
+  },
+  {
+    file: TAKER,
+    find: '  /** `kept`: tasks that are still open here',
+    replace: `  early: readonly CommittedOffset[] | undefined
+
+  async lookEarly(): Promise<void> {
+    const { plan, cluster } = this.#context.surroundings
+    const inputs = plan.subs.flatMap((sub) =>
+      Array.from({ length: plan.taskCounts[sub.id] as number }, (_, partition) =>
+        inputsOf(plan, { sub, partition }),
+      ).flat(),
+    )
+    const found = await committedOffsets(cluster, plan.graph.application, inputs)
+    this.early = found.every(({ offset }) => typeof offset === 'number') ? found : undefined
+  }
+
+  /** \`kept\`: tasks that are still open here`,
+  },
+  {
+    file: TAKER,
+    find: 'if (signal.aborted) return\n      const again',
+    replace: 'this.early = undefined\n      if (signal.aborted) return\n      const again',
+  },
+  {
+    file: WORKER,
+    find: `        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
+        return order.done()`,
+    replace: `        await this.#taker.lookEarly()
+        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
+        return order.done()`,
+  },
+]
+const DEAF: Patch = {
+  file: WORKER,
+  find: '      directory.lastCommits.learn(lastingName(task), commit)',
+  replace: '      lastingName(task) + commit.incarnation',
+}
+
 export const MUTANTS: readonly Mutant[] = [
   {
     id: 'M1',
@@ -119,47 +163,11 @@ export const MUTANTS: readonly Mutant[] = [
     what: 'entries and positions are written in two batches',
     patches: [{ file: STATE, find: BATCH, replace: `${ENTRIES}\n${META}` }],
   },
+  { id: 'M3', what: 'committed offsets are read before the new generation is known', patches: EARLY },
   {
-    id: 'M3',
-    what: 'committed offsets are read before the new generation is known',
-    patches: [
-      {
-        file: TAKER,
-        find: 'const committed = await committedOffsets(',
-        replace: 'const committed = this.early ?? await committedOffsets(',
-      },
-      {
-        file: TAKER,
-        find: '  /** `kept`: tasks that are still open here',
-        replace: `  early: readonly CommittedOffset[] | undefined
-
-  async lookEarly(): Promise<void> {
-    const { plan, cluster } = this.#context.surroundings
-    const inputs = plan.subs.flatMap((sub) =>
-      Array.from({ length: plan.taskCounts[sub.id] as number }, (_, partition) =>
-        inputsOf(plan, { sub, partition }),
-      ).flat(),
-    )
-    const found = await committedOffsets(cluster, plan.graph.application, inputs)
-    this.early = found.every(({ offset }) => typeof offset === 'number') ? found : undefined
-  }
-
-  /** \`kept\`: tasks that are still open here`,
-      },
-      {
-        file: TAKER,
-        find: 'if (signal.aborted) return\n      const again',
-        replace: 'this.early = undefined\n      if (signal.aborted) return\n      const again',
-      },
-      {
-        file: WORKER,
-        find: `        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
-        return order.done()`,
-        replace: `        await this.#taker.lookEarly()
-        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
-        return order.done()`,
-      },
-    ],
+    id: 'M3b',
+    what: 'the same, and nobody hears of the commits that others have made',
+    patches: [...EARLY, DEAF],
   },
   {
     id: 'M4',
@@ -692,13 +700,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     id: 'M31',
     what: 'who gets a task does not hear of the commits that its owner has made',
-    patches: [
-      {
-        file: WORKER,
-        find: '      directory.lastCommits.learn(lastingName(task), commit)',
-        replace: '      lastingName(task) + commit.incarnation',
-      },
-    ],
+    patches: [DEAF],
   },
   {
     id: 'M32',
