@@ -34,8 +34,9 @@ export interface SuppressUntilTimeLimit {
 }
 
 /**
- * The last state of each window alone, once, when it closes. Removals of windows, as sessions have them, are not passed
- * on. A full buffer stops the task (BUFFER_FULL): nothing may be passed on early.
+ * The last state of each window alone, when it closes: once, unless it changes later, as it may behind a join. Removals
+ * of windows, as sessions have them, are not passed on. A full buffer stops the task (BUFFER_FULL): nothing may be passed
+ * on early.
  */
 export function untilWindowCloses(limits: BufferLimits = {}): SuppressUntilWindowCloses {
   checkLimits('untilWindowCloses', limits)
