@@ -264,6 +264,53 @@ test('of a record that fails itself, all is taken back, and what it brought abou
   expect((await lettersOf(driver, strings)).map(({ key }) => key)).toEqual(['p', 'b'])
 })
 
+test('what was left out was never passed on: the next update takes the place of what stood before', async () => {
+  const topology = () => {
+    const t = new Topology('sums', { onFailure: { deadLetter: 'dead' } })
+    t.table('in', { key: string, value: int64 })
+      .suppress('held', untilTimeLimit({ limitMs: 10, maxRecords: 2 }))
+      .groupBy(
+        'by-sum',
+        (value, key) => {
+          if (value === 13) throw new Error('as it was told to')
+          return ['sum', key === 'clock' ? 0 : value] as const
+        },
+        { key: string, value: int64 },
+      )
+      .reduce(
+        'sums',
+        (sum, value) => sum + value,
+        (sum, value) => sum - value,
+      )
+      .toStream()
+      .to('out', { key: string, value: int64 })
+    return t
+  }
+  await using driver = await TestDriver.create(topology)
+  const input = driver.createInputTopic('in', { key: string, value: int64 })
+  const output = driver.createOutputTopic('out', { key: string, value: int64 })
+  const sumOf = async (key: string, value: number, timestamp: number): Promise<number | undefined> => {
+    await input.pipeInput(key, value, { timestamp })
+    await input.pipeInput('clock', 0, { timestamp: timestamp + 20 })
+    return (await output.readValuesToList()).at(-1)
+  }
+  const sumAfter = (value: number, timestamp: number) => sumOf('k', value, timestamp)
+  expect(await sumAfter(3, 100)).toBe(3)
+  await sumAfter(13, 200)
+  await driver.instances[0].crash()
+  await driver.instances[0].restart()
+  expect(await sumAfter(5, 300)).toBe(5)
+  await sumAfter(13, 400)
+  for (const key of ['a', 'b', 'c', 'd']) await input.pipeInput(key, 1, { timestamp: 500 })
+  await input.pipeInput('clock', 0, { timestamp: 600 })
+  expect((await output.readValuesToList()).at(-1)).toBe(9)
+  // More of them than the buffer may hold.
+  for (const key of ['a', 'b', 'c', 'd']) await sumOf(key, 13, 700)
+  expect(await sumAfter(1, 800)).toBe(5)
+  const letters = await lettersOf(driver, { key: string, value: int64 })
+  expect(letters.map(({ key }) => key).join(' ')).toBe('k k a b c d')
+})
+
 test('an emission that brings about another one: each is answered for alone', async () => {
   const topology = () => {
     const t = new Topology('nested', { onFailure: { deadLetter: 'dead' } })
