@@ -56,7 +56,7 @@ interface Trial {
 
 const TRIALS: readonly Trial[] = [
   { id: 'M1', how: 'SIGKILL before EndTxn', fault: at('EndTxn.before', 'SIGKILL') },
-  // Without what members tell one another it is a bug that shows; with that, the old answer is asked for again.
+  // With patience it is healed by the next generation, which is not long in coming here.
   { id: 'M3b', how: 'instances come and go', fault: guests },
   { id: 'M5', how: 'the answer of EndTxn is lost', fault: strikeWith('EndTxn', 'cut') },
   { id: 'M5b', how: 'EndTxn is lost', fault: strikeWith('EndTxn', 'lose') },

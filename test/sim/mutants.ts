@@ -126,11 +126,6 @@ const EARLY: readonly Patch[] = [
   /** \`kept\`: tasks that are still open here`,
   },
   {
-    file: TAKER,
-    find: 'if (signal.aborted) return\n      const again',
-    replace: 'this.early = undefined\n      if (signal.aborted) return\n      const again',
-  },
-  {
     file: WORKER,
     find: `        await this.#letGo(this.#settings.rebalanceTimeoutMs / 2)
         return order.done()`,
@@ -139,10 +134,10 @@ const EARLY: readonly Patch[] = [
         return order.done()`,
   },
 ]
-const DEAF: Patch = {
-  file: WORKER,
-  find: '      directory.lastCommits.learn(lastingName(task), commit)',
-  replace: '      lastingName(task) + commit.incarnation',
+const ONLY_FIRST: Patch = {
+  file: TAKER,
+  find: 'if (signal.aborted) return\n      const again',
+  replace: 'this.early = undefined\n      if (signal.aborted) return\n      const again',
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -163,11 +158,22 @@ export const MUTANTS: readonly Mutant[] = [
     what: 'entries and positions are written in two batches',
     patches: [{ file: STATE, find: BATCH, replace: `${ENTRIES}\n${META}` }],
   },
-  { id: 'M3', what: 'committed offsets are read before the new generation is known', patches: EARLY },
+  {
+    id: 'M3',
+    what: 'committed offsets are read before the new generation is known',
+    patches: [...EARLY, ONLY_FIRST],
+  },
   {
     id: 'M3b',
-    what: 'the same, and nobody hears of the commits that others have made',
-    patches: [...EARLY, DEAF],
+    what: 'the same, and what is older than is known is not asked for again',
+    patches: [
+      ...EARLY,
+      {
+        file: TAKER,
+        find: 'clock.monotonicMs() + this.#settings.rebalanceTimeoutMs)',
+        replace: 'clock.monotonicMs() - 1)',
+      },
+    ],
   },
   {
     id: 'M4',
@@ -700,7 +706,13 @@ export const MUTANTS: readonly Mutant[] = [
   {
     id: 'M31',
     what: 'who gets a task does not hear of the commits that its owner has made',
-    patches: [DEAF],
+    patches: [
+      {
+        file: WORKER,
+        find: '      directory.lastCommits.learn(lastingName(task), commit)',
+        replace: '      lastingName(task) + commit.incarnation',
+      },
+    ],
   },
   {
     id: 'M32',
