@@ -35,6 +35,11 @@ export const moves: Fault = async (stage, random) => {
         })),
       )
       .filter(({ replicas }) => replicas.length > 1)
+    // At the very beginning nobody has asked for a coordinator yet, and their topics are not there.
+    if (all.length === 0) {
+      stage.missed('moves', what)
+      return wait(stage, 1_000)
+    }
     const chosen = Array.from({ length: MOVES }, () => random.pick(all))
     const wanted = new Map(
       chosen.map((at) => {
