@@ -70,7 +70,7 @@ const RECORDS = FIRST_OPERATOR_SLOT + 1
 const BYTES = FIRST_OPERATOR_SLOT + 2
 /**
  * Of a key whose update was left out when its time had come: what was passed on before it is the old value of the next
- * one. It waits for that alone.
+ * one. Nothing of it is held back, so it takes no room of what is.
  */
 const LEFT_OUT_MS = Number.MAX_SAFE_INTEGER
 
@@ -99,30 +99,21 @@ export function bindSuppress({ region: regionName, waitMs, timeOf, limits, onFul
     const buffer = ({ key, value, timestamp, headers }: StreamRecord): void => {
       const { newValue, oldValue } = value as Change
       const before = region.entry(key)?.value
-      const bytesBefore = region.bytesUnder(key)
       const waits = before !== undefined && before.timeMs !== LEFT_OUT_MS
+      const bytesBefore = waits ? region.bytesUnder(key) : 0
       const timeMs = waits ? before.timeMs : (timeOf?.(key as Windowed) ?? timestamp)
       const old = before === undefined ? oldValue : before.oldValue
       region.putAt(key, { timeMs, newValue, oldValue: old, headers }, timestamp)
-      count(before === undefined ? 1 : 0, region.bytesUnder(key) - bytesBefore)
-    }
-    const take = (key: unknown): void => {
-      count(-1, -region.bytesUnder(key))
-      region.delete(key)
-    }
-    const leaveOut = (key: unknown, oldValue: unknown, timestamp: number): void => {
-      region.putAt(key, { timeMs: LEFT_OUT_MS, newValue: null, oldValue, headers: [] }, timestamp)
-      count(1, region.bytesUnder(key))
-      // What waits comes first.
-      if (isFull()) take(key)
+      count(waits ? 0 : 1, region.bytesUnder(key) - bytesBefore)
     }
     const release = async (toMs: number): Promise<void> => {
       const lastMs = isFull() && onFull === 'emit' ? Number.POSITIVE_INFINITY : toMs
       for await (const { key, value, timestamp } of region.due(-1, lastMs)) {
         const { timeMs, newValue, oldValue, headers } = value
         if (timeMs > toMs && !isFull()) break
-        take(key)
-        if (timeMs === LEFT_OUT_MS || (newValue === null && timeOf !== undefined)) continue
+        count(-1, -region.bytesUnder(key))
+        region.delete(key)
+        if (newValue === null && timeOf !== undefined) continue
         const emission = {
           ...({ kind: 'emission', operator: name, key, timestamp, headers } as const),
           bytes: () => bufferedUpdate(region.encoded(key, value)),
@@ -132,7 +123,8 @@ export function bindSuppress({ region: regionName, waitMs, timeOf, limits, onFul
           await next(recordOfTime(key, new Change(newValue, oldValue), timestamp, headers))
           isPassedOn = true
         })
-        if (!isPassedOn && timeOf === undefined) leaveOut(key, oldValue, timestamp)
+        if (isPassedOn || timeOf !== undefined) continue
+        region.putAt(key, { timeMs: LEFT_OUT_MS, newValue: null, oldValue, headers: [] }, timestamp)
       }
       if (isFull()) throw full(name, times.at(RECORDS), times.at(BYTES))
     }

@@ -268,7 +268,7 @@ test('what was left out was never passed on: the next update takes the place of 
   const topology = () => {
     const t = new Topology('sums', { onFailure: { deadLetter: 'dead' } })
     t.table('in', { key: string, value: int64 })
-      .suppress('held', untilTimeLimit({ limitMs: 10, maxRecords: 2 }))
+      .suppress('held', untilTimeLimit({ limitMs: 10, maxRecords: 2, onFull: 'fail' }))
       .groupBy(
         'by-sum',
         (value, key) => {
@@ -301,14 +301,19 @@ test('what was left out was never passed on: the next update takes the place of 
   await driver.instances[0].restart()
   expect(await sumAfter(5, 300)).toBe(5)
   await sumAfter(13, 400)
-  for (const key of ['a', 'b', 'c', 'd']) await input.pipeInput(key, 1, { timestamp: 500 })
-  await input.pipeInput('clock', 0, { timestamp: 600 })
-  expect((await output.readValuesToList()).at(-1)).toBe(9)
+  for (const key of ['a', 'b', 'c', 'd']) await sumOf(key, 1, 500)
+  expect(await sumOf('a', 1, 600)).toBe(9)
   // More of them than the buffer may hold.
   for (const key of ['a', 'b', 'c', 'd']) await sumOf(key, 13, 700)
-  expect(await sumAfter(1, 800)).toBe(5)
+  expect(await sumOf('k', 1, 800)).toBe(5)
+  for (const key of ['a', 'b', 'c', 'd']) await sumOf(key, 2, 900)
+  expect(await sumOf('k', 2, 1_000)).toBe(10)
   const letters = await lettersOf(driver, { key: string, value: int64 })
   expect(letters.map(({ key }) => key).join(' ')).toBe('k k a b c d')
+  // What comes for them then is held back as any other.
+  for (const key of ['a', 'b', 'c']) await sumOf(key, 13, 1_100)
+  for (const key of ['a', 'b']) await input.pipeInput(key, 3, { timestamp: 1_200 })
+  await expect(input.pipeInput('c', 3, { timestamp: 1_200 })).rejects.toMatchObject({ code: 'BUFFER_FULL' })
 })
 
 test('an emission that brings about another one: each is answered for alone', async () => {
